@@ -1,0 +1,55 @@
+# `make demo` and `make test` do all the set-up on their first run and none on their second.
+PYTHON ?= python3
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip install -q --disable-pip-version-check
+MIN    := $(shell sed -n 's/^min_python *= *//p' settings.ini)
+comma  := ,
+export PYTHONUNBUFFERED = 1
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@echo; echo "  make demo PYTHON=python3.12    with another Python (>= $(MIN))"
+	@echo "  make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu    a far smaller download, for Linux without a GPU"
+
+demo: $(VENV)/.run ## cross-entropy and SGN on digits, 40 % of the labels scrambled (ARGS="..." goes to sgn_demo)
+	@$(PY) $(VENV)/bin/sgn_demo $(ARGS)
+
+test: $(VENV)/.dev ## every notebook's tests and those in tests/ (FLAGS="slow gpu data integrations" for more)
+	@$(PY) tools/test_all.py $(if $(FLAGS),--flags $(FLAGS))
+
+lab: $(VENV)/.dev ## the notebooks in JupyterLab
+	@$(PY) -m jupyterlab nbs $(ARGS)
+
+readme: $(VENV)/.dev ## README.md from nbs/index.ipynb, nbs/nbdev.yml from settings.ini
+	@$(PY) tools/make_readme.py
+	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
+
+clean: ## remove what was built, and the virtual environment
+	rm -rf $(VENV) build dist *.egg-info _docs _proc
+
+# A stamp says where the project stood when it was installed; a folder that was moved is installed again.
+MOVED := $(if $(filter $(CURDIR),$(shell cat $(VENV)/.run 2>/dev/null)),,moved)
+
+$(VENV)/.run: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
+	@echo "installing sgn_nb and PyTorch into $(VENV) (one time, some minutes) ..."
+	@$(PIP) -e .
+	@echo "$(CURDIR)" > $@
+
+$(VENV)/.dev: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
+	@echo "installing sgn_nb, PyTorch and what the tests need into $(VENV) (one time, some minutes) ..."
+	@$(PIP) -e ".[dev]"
+	@echo "$(CURDIR)" | tee $(VENV)/.run > $@
+
+# pip before 22.3 cannot install this project editable; a newer one is left as it is.
+$(VENV)/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: sgn_nb needs Python $(MIN) or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < ($(subst .,$(comma),$(MIN))))' 2>/dev/null || { \
+	  echo "sgn_nb needs Python $(MIN) or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; } >&2
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -f $@; \
+	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PIP) 'pip>=22.3'
+
+.PHONY: help demo test lab readme clean moved
