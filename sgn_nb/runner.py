@@ -6,6 +6,7 @@
 __all__ = ['prepare', 'batches', 'run', 'watched', 'as_record']
 
 # %% ../nbs/43_runner.ipynb #9afdb6ed
+from dataclasses import asdict
 from pathlib import Path
 import torch
 from .data import load_data, corrupt, split, pixel_hash, Batches

@@ -10,7 +10,8 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 from .ema import EMA
-from .gaussian import isotropic_nll, rank_one_nll, loss_weight
+from .compositional import upcast
+from .gaussian import isotropic_nll, loss_weight, rank_one_nll
 from .methods.base import Method
 from .names import lookup
 from .shifted_gaussian import shift_weight, shifted_residual
@@ -41,7 +42,7 @@ def split(self:SGNLoss,
 )->tuple:        # mean `mu` `[b, K-1]`; scale `[b, K-1]`, `[b, 1]` or `[b, 0]`; float32
     "The two halves of the output."
     if out.shape[-1]!=self.n_out: raise ValueError(f'out must be [..., {self.n_out}] for K={self.K}, got {list(out.shape)}')
-    out = out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
+    out = upcast(out)
     return out[..., :self.K-1],out[..., self.K-1:]
 
 @patch

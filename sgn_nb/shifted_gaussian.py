@@ -9,7 +9,7 @@ __all__ = ['shift_weight', 'effective_target', 'shifted_residual']
 import math
 import torch
 from torch import Tensor
-from .gaussian import upcast
+from .compositional import upcast
 
 # %% ../nbs/03_shifted_gaussian.ipynb #19b60432
 def shift_weight(

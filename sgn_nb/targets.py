@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .compositional import ilr, ilr_inv
+from .compositional import ilr, ilr_inv, upcast
 
 # %% ../nbs/01_targets.ipynb #51287a8d
 def check_labels(
@@ -73,8 +73,7 @@ def soft_targets(
     "`temperature * ilr((1-gamma) p + gamma/K)`: the target of a label that is a distribution."
     K = p.shape[-1]
     _log_ratio(K, gamma, temperature)
-    p = p.float() if p.dtype in (torch.float16, torch.bfloat16) else p
-    return temperature*ilr((1-gamma)*p + gamma/K, validate=False)
+    return temperature*ilr((1-gamma)*upcast(p) + gamma/K, validate=False)
 
 # %% ../nbs/01_targets.ipynb #13d963c3
 def to_probs(

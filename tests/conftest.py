@@ -1,6 +1,7 @@
 "What the process-level tests share: the project as it stands, a copy to work on, a child process."
-import os, subprocess, sys
+import multiprocessing, os, runpy, subprocess, sys
 from fnmatch import fnmatch
+from multiprocessing import forkserver
 from pathlib import Path
 from shutil import copytree
 import pytest
@@ -37,3 +38,45 @@ def run(*cmd, cwd=ROOT, ok=True, **env):
 def copy(tmp_path):
     "A copy of the project, free to be spoiled."
     return copytree(ROOT, tmp_path/'copy', ignore=ignored)
+
+
+# Processes that start in milliseconds: forked, each anew, from one that has imported torch and sgn_nb
+
+def child(log, script, *args):
+    "The new process: what it says goes to `log`, then it does what `python script args` does."
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
+    os.dup2(1, 2)
+    sys.argv = [script, *args]
+    runpy.run_path(script, run_name='__main__')
+
+@pytest.fixture(scope='session')
+def imported():
+    "The process that has imported everything, with one thread and nothing of the tests' own state."
+    server = multiprocessing.get_context('forkserver')
+    server.set_forkserver_preload(['pytest', 'sgn_nb.cli', 'sgn_nb.runner', 'sgn_nb.tables'])
+    with pytest.MonkeyPatch.context() as m:
+        for k in 'OMP_NUM_THREADS', 'IN_TEST': m.setenv(k, '1')
+        forkserver.ensure_running()
+    return server
+
+@pytest.fixture
+def start(imported, tmp_path_factory):
+    "`start(script, *args)` is `python script args` as a `multiprocessing.Process`; `p.log` is the file of what it says."
+    logs, all = tmp_path_factory.mktemp('logs'), []
+    def start(script, *args):
+        log = logs/str(len(all))
+        all.append(p := imported.Process(target=child, args=(str(log), str(script), *map(str, args))))
+        p.start()
+        p.log = log
+        return p
+    yield start
+    for p in all: p.kill()
+
+@pytest.fixture
+def ended(start):
+    "`ended(script, *args)`: the same, waited for; its exit status and what it said."
+    def ended(*cmd):
+        p = cmd[0] if hasattr(cmd[0], 'log') else start(*cmd)
+        p.join(120)
+        return p.exitcode, p.log.read_text()
+    return ended
