@@ -1,0 +1,95 @@
+"What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing written."
+import json
+import pytest
+from conftest import BIN
+
+ARGS = '--n-train 200 --net mlp --batch 30 --epochs 2 --method ce --device cpu'.split()
+
+@pytest.fixture
+def sgn_train(ended):
+    "The installed command; later arguments win."
+    return lambda out, *args: ended(BIN/'sgn_train', *ARGS, '--out', out, *args)
+
+def files(folder): return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
+
+def is_a_sentence(status, said, *words):
+    "Exit status 2 and one line, with these words."
+    assert status == 2, said
+    assert said.startswith('sgn_train: ') and said.count('\n') == 1, said
+    for o in words: assert str(o) in said, said
+
+
+BAD = {'unknown noise':     ('--noise', 'sim-0.4', "did you mean 'sym'"),
+       'rate above 1':      ('--noise', 'sym-1.4', 'rate', '1.4'),
+       'rate not a number': ('--noise', 'sym-nan', 'rate', 'nan'),
+       'unknown method':    ('--method', 'sng', "did you mean 'sgn'"),
+       'unknown net':       ('--net', 'smallcnn', "did you mean 'small_cnn'"),
+       'unknown data set':  ('--dataset', 'digit', "did you mean 'digits'"),
+       'unknown schedule':  ('--schedule', 'linar', "did you mean 'linear'"),
+       'unknown device':    ('--device', 'tpu', "unknown device 'tpu'"),
+       'unknown precision': ('--precision', 'fp8', "unknown precision 'fp8'"),
+       'batch too large':   ('--batch', '181', 'batch must be in 1..180', '181'),
+       'no examples':       ('--n-train', '0', 'n_train must be in 1..1437', '0'),
+       'empty validation':  ('--n-train', '2', 'empty split'),
+       'no epochs':         ('--epochs', '0', 'epochs must be at least 1', '0'),
+       'negative rate':     ('--lr', '-1', 'lr must be at least 0', '-1'),
+       'gamma 0':           ('--settings', 'gamma=0', 'gamma must be in (0, 1]', '0'),
+       'gamma a word':      ('--settings', 'gamma=big', 'gamma', 'big'),
+       'beta 1':            ('--settings', 'beta=1', 'beta must be in [0, 1)', '1'),
+       'unknown setting':   ('--settings', 'gama=.1', "did you mean 'gamma'"),
+       'no such switch':    ('--settings', 'correct=maybe', 'correct', 'maybe'),
+       'no value':          ('--settings', 'gamma', 'name=value')}
+
+@pytest.mark.parametrize('name', BAD)
+def test_bad_argument(sgn_train, tmp_path, name):
+    "The sentence names argument, value and what is allowed; not even the folder is made."
+    option, value, *words = BAD[name]
+    is_a_sentence(*sgn_train(tmp_path/'out', '--method', 'sgn', option, value), *words)
+    assert not (tmp_path/'out').exists()
+
+SPOILT = {'half':       lambda b: b[:len(b)//2],
+          'empty':      lambda b: b'',
+          'text':       lambda b: b'not a checkpoint\n',
+          'lost block': lambda b: b[:len(b)//2] + bytes(4096) + b[len(b)//2 + 4096:]}
+
+@pytest.mark.parametrize('name', SPOILT)
+def test_spoilt_checkpoint(sgn_train, tmp_path, name):
+    "A damaged checkpoint is named and left as it is, for its owner to look at or delete."
+    assert sgn_train(tmp_path)[0] == 0
+    (record,), (ckpt,) = tmp_path.glob('*.json'), tmp_path.glob('*.ckpt')
+    record.unlink()
+    ckpt.write_bytes(SPOILT[name](ckpt.read_bytes()))
+    before = files(tmp_path)
+    is_a_sentence(*sgn_train(tmp_path), ckpt)
+    assert files(tmp_path) == before
+
+def test_checkpoint_of_another_run(sgn_train, tmp_path):
+    "Under this run's name but made with another rate: the sentence says file, setting and both values."
+    for lr in '.05', '.01': assert sgn_train(tmp_path, '--lr', lr)[0] == 0
+    ckpts = {json.loads(p.read_text())["spec"]["lr"]: p.with_suffix(".0.ckpt") for p in tmp_path.glob("*.json")}
+    ckpts[.01].replace(ckpts[.05])
+    for o in tmp_path.glob('*.json'): o.unlink()
+    before = files(tmp_path)
+    is_a_sentence(*sgn_train(tmp_path), ckpts[.05], 'lr was 0.01, now 0.05')
+    assert files(tmp_path) == before
+
+def test_spoilt_record(sgn_train, tmp_path):
+    "A record that is none is named and left as it is."
+    assert sgn_train(tmp_path)[0] == 0
+    record, = tmp_path.glob('*.json')
+    record.write_bytes(record.read_bytes()[:100])
+    before = files(tmp_path)
+    is_a_sentence(*sgn_train(tmp_path), record)
+    assert files(tmp_path) == before
+
+@pytest.mark.parametrize('out', ['file', 'file/below'])
+def test_folder_that_cannot_be(sgn_train, tmp_path, out):
+    "A file where the folder should be is named, before a step is taken."
+    (tmp_path/'file').write_text('mine')
+    is_a_sentence(*sgn_train(tmp_path/out), tmp_path/'file')
+    assert (tmp_path/'file').read_text() == 'mine'
+
+def test_loss_that_explodes(sgn_train, tmp_path):
+    "Not a mistyped word, but a sentence all the same: it says step and epoch."
+    status, said = sgn_train(tmp_path/'out', '--lr', '1e12', '--method', 'sgn')
+    assert status and 'the loss was not finite at step' in said and 'Traceback' not in said, said
