@@ -71,8 +71,8 @@ def caption(
 )->str:            # sentences
     "What must stand beside the numbers: data, noise and its realised rate, length, seeds, machine."
     said = lambda f: ', '.join(sorted({str(f(r)) for r in records}))
-    rates = [r['realised_rate'] for r in records if r['realised_rate'] is not None]
-    realised = f" ({100*min(rates):.1f}–{100*max(rates):.1f} % of the training labels wrong)" if rates else ''
-    return (f"{said(lambda r: r['spec']['dataset'])}, noise {said(lambda r: r['spec']['noise'])}{realised}, {said(lambda r: r['spec']['epochs'])} epochs, "
-            f"seeds {said(lambda r: r['spec']['seed'])}. Shares in percent, mean ± standard deviation (runs); memorised and corrected: of the mislabelled training examples, last epoch. "
+    rates = sorted({f"{100*r['realised_rate']:.1f}" for r in records if r['realised_rate'] is not None}, key=float)
+    realised = f" ({'–'.join(rates[::len(rates)-1 or 1])} % of the training labels are wrong)" if rates else ''
+    return (f"{said(lambda r: r['spec']['dataset'])}, noise {said(lambda r: r['spec']['noise'])}{realised}, epochs: {said(lambda r: r['spec']['epochs'])}, "
+            f"seeds: {said(lambda r: r['spec']['seed'])}. Shares in percent; mean ± standard deviation (runs) where there are several. Memorised and corrected: of the mislabelled training examples, last epoch. "
             f"Seconds of training and evaluation on {said(lambda r: r['env']['device'])}, {said(lambda r: r['env']['cores'])} cores.")

@@ -51,7 +51,7 @@ def child(log, script, *args):
 
 @pytest.fixture(scope='session')
 def imported():
-    "The process that has imported everything, with one thread and nothing of the tests' own state."
+    "The process to fork from: it has one thread, and nothing of the tests' own state."
     server = multiprocessing.get_context('forkserver')
     server.set_forkserver_preload(['pytest', 'sgn_nb.cli', 'sgn_nb.runner', 'sgn_nb.tables'])
     with pytest.MonkeyPatch.context() as m:
@@ -62,21 +62,18 @@ def imported():
 @pytest.fixture
 def start(imported, tmp_path_factory):
     "`start(script, *args)` is `python script args` as a `multiprocessing.Process`; `p.log` is the file of what it says."
-    logs, all = tmp_path_factory.mktemp('logs'), []
+    logs, started = tmp_path_factory.mktemp('logs'), []
     def start(script, *args):
-        log = logs/str(len(all))
-        all.append(p := imported.Process(target=child, args=(str(log), str(script), *map(str, args))))
+        log = logs/str(len(started))
+        p = imported.Process(target=child, args=(str(log), str(script), *map(str, args)))
         p.start()
         p.log = log
+        started.append(p)
         return p
     yield start
-    for p in all: p.kill()
+    for p in started: p.kill()
 
-@pytest.fixture
-def ended(start):
-    "`ended(script, *args)`: the same, waited for; its exit status and what it said."
-    def ended(*cmd):
-        p = cmd[0] if hasattr(cmd[0], 'log') else start(*cmd)
-        p.join(120)
-        return p.exitcode, p.log.read_text()
-    return ended
+def ended(p):
+    "Exit status of a process from `start`, once it has ended, and what it said."
+    p.join(120)
+    return p.exitcode, p.log.read_text()

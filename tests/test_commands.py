@@ -1,16 +1,18 @@
 "What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing written."
 import json
 import pytest
-from conftest import BIN
+from conftest import BIN, ended
 
 ARGS = '--n-train 200 --net mlp --batch 30 --epochs 2 --method ce --device cpu'.split()
 
 @pytest.fixture
-def sgn_train(ended):
+def sgn_train(start):
     "The installed command; later arguments win."
-    return lambda out, *args: ended(BIN/'sgn_train', *ARGS, '--out', out, *args)
+    return lambda out, *args: ended(start(BIN/'sgn_train', *ARGS, '--out', out, *args))
 
-def files(folder): return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
+def contents(folder):
+    "Name -> time and bytes, of every file."
+    return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
 
 def is_a_sentence(status, said, *words):
     "Exit status 2 and one line, with these words."
@@ -59,9 +61,9 @@ def test_spoilt_checkpoint(sgn_train, tmp_path, name):
     (record,), (ckpt,) = tmp_path.glob('*.json'), tmp_path.glob('*.ckpt')
     record.unlink()
     ckpt.write_bytes(SPOILT[name](ckpt.read_bytes()))
-    before = files(tmp_path)
+    before = contents(tmp_path)
     is_a_sentence(*sgn_train(tmp_path), ckpt)
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 def test_checkpoint_of_another_run(sgn_train, tmp_path):
     "Under this run's name but made with another rate: the sentence says file, setting and both values."
@@ -69,18 +71,18 @@ def test_checkpoint_of_another_run(sgn_train, tmp_path):
     ckpts = {json.loads(p.read_text())["spec"]["lr"]: p.with_suffix(".0.ckpt") for p in tmp_path.glob("*.json")}
     ckpts[.01].replace(ckpts[.05])
     for o in tmp_path.glob('*.json'): o.unlink()
-    before = files(tmp_path)
+    before = contents(tmp_path)
     is_a_sentence(*sgn_train(tmp_path), ckpts[.05], 'lr was 0.01, now 0.05')
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 def test_spoilt_record(sgn_train, tmp_path):
     "A record that is none is named and left as it is."
     assert sgn_train(tmp_path)[0] == 0
     record, = tmp_path.glob('*.json')
     record.write_bytes(record.read_bytes()[:100])
-    before = files(tmp_path)
+    before = contents(tmp_path)
     is_a_sentence(*sgn_train(tmp_path), record)
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 @pytest.mark.parametrize('out', ['file', 'file/below'])
 def test_folder_that_cannot_be(sgn_train, tmp_path, out):

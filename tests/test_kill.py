@@ -3,8 +3,9 @@ import json, os, subprocess, sys, time
 from random import Random
 from signal import SIGKILL
 import pytest
+from conftest import ended
 
-# As anyone would write it, except for the seconds between two checkpoints; at the end, all that is in the folder is one record.
+# As anyone would write it, except for the seconds between two checkpoints. In the end the folder holds one record, for all who load it.
 TRAIN = '''
 import json, sys
 from functools import partial
@@ -27,16 +28,16 @@ def train(tmp_path):
     return lambda spec, out, save_every=0: (script, json.dumps(SMALL | spec), out, save_every)
 
 @pytest.fixture
-def undisturbed(ended, train, tmp_path):
+def undisturbed(start, train, tmp_path):
     "The record of a spec whose training nobody disturbed or looked at."
     def undisturbed(spec):
-        status, said = ended(*train(spec, tmp_path/'undisturbed', save_every=30))
+        status, said = ended(start(*train(spec, tmp_path/'undisturbed', save_every=30)))
         assert status == 0, said
         return record(tmp_path/'undisturbed')
     return undisturbed
 
 def record(out):
-    "The one record of a folder: all that does not depend on the machine. `spec, labels, pixels, watched, curve` and more."
+    "A folder's one record, without versions and seconds: `spec`, `labels`, `pixels`, `watched`, `curve` and more."
     path, = out.glob('*.json')
     return {k: v for k,v in json.loads(path.read_text()).items() if k != 'env'}
 
@@ -54,7 +55,7 @@ def kill(p, out, saves, after):
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_killed_again_and_again(start, ended, train, undisturbed, tmp_path, name):
+def test_killed_again_and_again(start, train, undisturbed, tmp_path, name):
     "Killed while it loads, trains, evaluates or writes, until it is done: the undisturbed record, bit for bit, whatever half-written files lie about."
     spec, out, rng, kills = CASES[name], tmp_path/'out', Random(name), 0
     whole = undisturbed(spec)
@@ -79,7 +80,7 @@ def test_killed_and_resumed_by_new_processes(train, undisturbed, tmp_path):
     assert new().wait(120) == 0
     assert record(out) == whole
 
-def test_killed_between_checkpoint_and_record(ended, train, undisturbed, tmp_path):
+def test_killed_between_checkpoint_and_record(undisturbed, tmp_path):
     "The next start writes the record, and trains nothing: same checkpoint, same seconds."
     undisturbed(CASES['sgn'])
     path, = (tmp_path/'undisturbed').glob('*.json')
@@ -93,7 +94,7 @@ def test_killed_between_checkpoint_and_record(ended, train, undisturbed, tmp_pat
     assert record(path.parent) == {k: v for k,v in before.items() if k != 'env'}
 
 @pytest.mark.parametrize('method', ['ce', 'sgn'])
-def test_two_at_once(start, ended, train, undisturbed, tmp_path, method):
+def test_two_at_once(start, train, undisturbed, tmp_path, method):
     "Two processes with one spec and one folder get in nobody's way: both end well, the record is the undisturbed one."
     out = tmp_path/'out'
     for p in [start(*train(CASES[method], out)) for _ in range(2)]:
