@@ -4,6 +4,7 @@ from fnmatch import fnmatch
 from multiprocessing import forkserver
 from pathlib import Path
 from shutil import copytree
+from threading import RLock
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +47,8 @@ def child(log, script, *args):
     "The new process: what it says goes to `log`, then it does what `python script args` does."
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
     os.dup2(1, 2)
+    from tqdm import tqdm
+    tqdm.set_lock(RLock())  # its own is a semaphore, which a killed process would leave behind
     sys.argv = [script, *args]
     runpy.run_path(script, run_name='__main__')
 

@@ -68,7 +68,7 @@ def test_spoilt_checkpoint(sgn_train, tmp_path, name):
 def test_checkpoint_of_another_run(sgn_train, tmp_path):
     "Under this run's name but made with another rate: the sentence says file, setting and both values."
     for lr in '.05', '.01': assert sgn_train(tmp_path, '--lr', lr)[0] == 0
-    ckpts = {json.loads(p.read_text())["spec"]["lr"]: p.with_suffix(".0.ckpt") for p in tmp_path.glob("*.json")}
+    ckpts = {json.loads(p.read_text())['spec']['lr']: p.with_suffix('.0.ckpt') for p in tmp_path.glob('*.json')}
     ckpts[.01].replace(ckpts[.05])
     for o in tmp_path.glob('*.json'): o.unlink()
     before = contents(tmp_path)
