@@ -23,7 +23,7 @@ def console(
             p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=about.docment + default)
         args = p.parse_args(argv)
         try: f(**vars(args))
-        except (ValueError, OSError) as e:
+        except (ValueError, OSError, FloatingPointError) as e:
             print(f'{f.__name__}: {e}', file=sys.stderr)
             sys.exit(2)
     return main

@@ -8,7 +8,6 @@ __all__ = ['accuracy', 'nll', 'ece', 'evaluate', 'memorised', 'corrected', 'Epoc
 # %% ../nbs/30_metrics.ipynb #44b6548e
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 # %% ../nbs/30_metrics.ipynb #e66e1f1a
 def accuracy(
@@ -17,6 +16,7 @@ def accuracy(
     k:int=1,       # the label must be among the `k` most probable classes
 )->Tensor:         # share, 0..1
     "Share of examples whose label is among the `k` most probable classes."
+    from torchmetrics.functional.classification import multiclass_accuracy      # here, as it imports half of SciPy
     return multiclass_accuracy(probs, y, probs.shape[-1], average='micro', top_k=k)
 
 # %% ../nbs/30_metrics.ipynb #6efeaccf
@@ -34,6 +34,7 @@ def ece(
     bins:int=15,    # equally wide bins of confidence; the paper's 15
 )->Tensor:          # share, 0..1
     "Expected calibration error: how far confidence and accuracy are apart, on average over bins."
+    from torchmetrics.functional.classification import multiclass_calibration_error
     return multiclass_calibration_error(probs, y, probs.shape[-1], n_bins=bins, norm='l1')
 
 # %% ../nbs/30_metrics.ipynb #7b427319

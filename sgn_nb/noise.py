@@ -55,7 +55,7 @@ def parse(cls:Noise,
     "The noise that `name` stands for; `str(noise)` gives the name back."
     if isinstance(name, cls): return name
     kind,_,rate = str(name).partition('-')
-    lookup('noise', kind, [k for k in KINDS if '-' not in k])
+    lookup('noise', kind or name, [k for k in KINDS if '-' not in k])
     if kind=='none' and not rate: return cls()
     if kind=='sym' and rate.endswith('-excl'): kind,rate = 'sym-excl',rate[:-5]
     try: rate = float(rate)

@@ -8,6 +8,7 @@ __all__ = ['PRECISIONS', 'schedules', 'accelerator', 'save_checkpoint', 'load_ch
 # %% ../nbs/31_training.ipynb #2e3b315a
 import os
 import time
+import zipfile
 from pathlib import Path
 import torch
 from accelerate import Accelerator
@@ -56,9 +57,11 @@ def load_checkpoint(
 )->dict:               # the state
     "Read a checkpoint; one that is damaged or of another run is a `ValueError`."
     if not Path(path).exists(): raise FileNotFoundError(f'no checkpoint at {path}')
-    try: state = torch.load(path, weights_only=True, map_location='cpu')
+    try:
+        with zipfile.ZipFile(path) as z: damaged = z.testzip()              # PyTorch writes checksums and does not read them
+        state = None if damaged else torch.load(path, weights_only=True, map_location='cpu')
+        theirs,ours = state.get('config') or {},config or {}
     except Exception as e: raise ValueError(f'checkpoint {path} cannot be read ({type(e).__name__}): delete it to start afresh') from e
-    theirs,ours = state.get('config') or {},config or {}
     for k in sorted(theirs.keys() | ours.keys()):
         if theirs.get(k)!=ours.get(k): raise ValueError(f'checkpoint {path} is of another run: {k} was {theirs.get(k)!r}, now {ours.get(k)!r}; choose another path or delete it')
     return state
@@ -182,9 +185,9 @@ def save(self:Run, epoch, step):
 def load(self:Run):
     "Take up a saved run."
     s = load_checkpoint(self.checkpoint, self.config)
-    try: self.method.load_state_dict(s['method']); self.opt.load_state_dict(s['opt'])
-    except (KeyError, RuntimeError, ValueError) as e: raise ValueError(f'checkpoint {self.checkpoint} does not fit this method: {e}') from e
-    _set_random_state(s['random'])
-    self.epoch,self.step,self.curve,self.seconds = s['epoch'],s['step'],s['curve'],s['seconds']
     device = next(self.method.parameters()).device
-    self.stats.sums = {k:v.to(device) for k,v in s['sums'].items()}
+    try:
+        self.method.load_state_dict(s['method']); self.opt.load_state_dict(s['opt']); _set_random_state(s['random'])
+        self.epoch,self.step,self.curve,self.seconds = s['epoch'],s['step'],s['curve'],s['seconds']
+        self.stats.sums = {k: v.to(device) for k,v in s['sums'].items()}
+    except (KeyError, RuntimeError, ValueError) as e: raise ValueError(f'checkpoint {self.checkpoint} does not fit this method: {e}') from e

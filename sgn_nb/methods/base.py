@@ -60,6 +60,9 @@ def resolve(cls:Method,
     steps:int,   # length of the run, optimiser steps
     **settings,  # what the user chose
 )->dict:         # every setting of the method, by name
-    "All settings of a run: the signature's defaults, then the user's; unknown names raise."
-    for name in settings: lookup(f'setting of {cls.__name__}', name, cls.defaults())
+    "All settings of a run: the signature's defaults, then the user's; unknown names and types raise."
+    for name,v in settings.items():
+        usual = lookup(f'setting of {cls.__name__}', name, cls.defaults())
+        fits = isinstance(v, (int, float)) and not isinstance(v, bool) if isinstance(usual, float) else isinstance(v, type(usual))
+        if not fits: raise ValueError(f'{name} must be of type {type(usual).__name__} like its default {usual!r}, got {v!r}')
     return {**cls.defaults(), **settings}
