@@ -65,7 +65,7 @@ def from_arrays(
     **about,         # further fields of `Data`: classes, asym_map
 )->Data:             # with `train` and, if given, `test`
     "A data set from arrays or tensors."
-    K = K or int(max(torch.as_tensor(l).max() for l in (y, y_test, true) if l is not None))+1
+    K = K or 1+int(max((torch.as_tensor(l).nan_to_num().max() for l in (y, y_test, true) if l is not None and len(l)), default=0))
     def examples(x, y, true):
         x = torch.as_tensor(x)
         if not (x.dim()==4 and x.dtype==torch.uint8 or x.dim()==2): raise ValueError(f'x must be uint8 images [N, C, H, W] or features [N, D], got {x.dtype} {list(x.shape)}')

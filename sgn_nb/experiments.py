@@ -47,7 +47,7 @@ class Spec:
     def id(self): return spec_id(self)
 
 # %% ../nbs/40_experiments.ipynb #ffa45a95
-RANGES = {'epochs': (1, math.inf), 'batch': (2, math.inf), 'lr': (0, math.inf), 'momentum': (0, 1), 'weight_decay': (0, math.inf), 'val_share': (0, 1),
+RANGES = {'n_train': (1, math.inf), 'epochs': (1, math.inf), 'batch': (2, math.inf), 'lr': (0, math.inf), 'momentum': (0, 1), 'weight_decay': (0, math.inf), 'val_share': (0, 1),
           'pad': (0, math.inf), 'test_every': (1, math.inf), 'watch': (0, math.inf), 'seed': (0, 2**63)}    # from, and below
 
 def check(
@@ -57,9 +57,11 @@ def check(
     method_class(spec.method).resolve(1, 1, **spec.settings)
     lookup('net', spec.net, NETS); lookup('precision', spec.precision, PRECISIONS); lookup('schedule', spec.schedule, schedules)
     Noise.parse(spec.noise)
-    for name,(low,high) in RANGES.items():
-        v = getattr(spec, name)
-        if not low<=v<high: raise ValueError(f'{name} must be in [{low}, {high}), got {v}')
+    for f in fields(spec):
+        low,high = RANGES.get(f.name, (None, None)); v = getattr(spec, f.name)
+        if low is None or v is None and f.default is None: continue
+        whole = f.type is not float
+        if not (isinstance(v, int if whole else (int, float)) and low<=v<high): raise ValueError(f'{f.name} must be a {"whole " if whole else ""}number in [{low}, {high}), got {v!r}')
 
 # %% ../nbs/40_experiments.ipynb #9c4848b0
 def differing(

@@ -19,7 +19,8 @@ def check_labels(
 )->Tensor:  # the same labels, int64
     "Class ids in 0..K-1 as an int64 tensor, or a `ValueError` that names the first bad one."
     if K<2: raise ValueError(f'K must be at least 2, got {K}')
-    y = torch.as_tensor(y)
+    try: y = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError): raise ValueError(f'y must hold class ids 0..{K-1}, got {str(y)[:60]}') from None
     bad = ~((y >= 0) & (y < K) & (y == y.round() if y.is_floating_point() else True))
     if bad.any(): raise ValueError(f'y must hold class ids 0..{K-1}, got {y[bad][0].item()} ({int(bad.sum())} of {y.numel()} labels are bad)')
     return y.long()
