@@ -60,8 +60,8 @@ def demo_figure(
     plot_curves(records, 'test_acc', axs[0]); axs[0].set_title('test accuracy', fontsize=10)
     plot_curves(records, 'memorised', axs[1]); axs[1].set_title('mislabelled examples memorised', fontsize=10)
     for key,c in (('clean', '#55a868'), ('mislabelled', '#c44e52')):
-        axs[2].semilogy([row['epoch']+1 for row in sgn['curve']], [row[f'weight/{key}'] for row in sgn['curve']], c=c, label=key)
-    axs[2].set(xlabel='epoch'); axs[2].set_title('loss weight in SGN', fontsize=10); axs[2].legend(fontsize=8)
+        axs[2].plot([row['epoch']+1 for row in sgn['curve']], [row[f'weight/{key}'] for row in sgn['curve']], c=c, label=key)
+    axs[2].set(xlabel='epoch', ylim=(-.02, 1.02)); axs[2].set_title('loss weight in SGN', fontsize=10); axs[2].legend(fontsize=8)
     plot_label(sgn, axs[3]); axs[3].set_title("one label's target in SGN", fontsize=10)
     fig.tight_layout()
     return fig
