@@ -35,6 +35,15 @@ def test_readme_and_site_settings_are_made(copy):
     assert differences(before, snapshot(copy)) == []
 
 @pytest.mark.parametrize('nb', NOTEBOOKS, ids=lambda p: p.stem)
+def test_imports_have_cells_of_their_own(nb):
+    "To make the docs, nbdev runs the cells that import something, and only those: other code in them would fail there."
+    code = [text(c['source']) for c in cells(nb) if c['cell_type'] == 'code']
+    if not any('#| default_exp' in src for src in code): return  # makes no module, so nothing of it is run
+    for src in code:
+        imports = {isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(src).body}
+        assert len(imports) < 2 or 'nbdev_export()' in src, src
+
+@pytest.mark.parametrize('nb', NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_is_saved_executed(nb):
     "A reader sees what the code printed and drew, and no error."
     code = [c for c in cells(nb) if c['cell_type'] == 'code']
