@@ -70,11 +70,18 @@ def corrected(
 # %% ../nbs/30_metrics.ipynb #07c5f0e6
 class EpochStats:
     "Sums over an epoch's steps: loss, memorised, corrected, loss weight of clean and mislabelled."
-    def __init__(self, true=None): self.true,self.sums = true,{}   # true labels `[N]`, where known
+    def __init__(self,
+        true=None,  # true labels `[N]`, where known
+    ): self.true,self.sums = true,{}
 
     @torch.no_grad()
-    def add(self, loss, seen, y, i):
-        "One step: its loss, what it saw, given labels `[b]`, ids `[b]`."
+    def add(self,
+        loss,  # of the step, a scalar tensor
+        seen,  # what the method saw: predictor -> classes `[b]`, `weight` -> `[b]`
+        y,     # given labels `[b]`
+        i,     # ids `[b]`
+    ):
+        "One step's loss, predictions and weights."
         self._add('loss', loss.detach(), torch.ones_like(loss))
         if self.true is None or y.dim()>1: return
         wrong = y!=self.true[i]
@@ -85,4 +92,6 @@ class EpochStats:
     def _add(self, name, values, counts):
         self.sums[name] = self.sums.get(name, 0) + torch.stack([values.float().sum(), counts.float().sum()])
 
-    def row(self): return {n:(s[0]/s[1]).item() if s[1] else None for n,s in self.sums.items()}
+    def row(self)->dict:  # name -> mean or share; `None` where there was nothing to count
+        "The epoch's figures."
+        return {n:(s[0]/s[1]).item() if s[1] else None for n,s in self.sums.items()}

@@ -77,7 +77,13 @@ def watched(
     return (data.train.y!=data.train.true).nonzero()[:n, 0] if n and data.train.true is not None else torch.empty(0).long()
 
 # %% ../nbs/43_runner.ipynb #d6006337
-def as_record(spec, data, watch, curve, env)->dict:
+def as_record(
+    spec:Spec,   # resolved
+    data,        # from `prepare`
+    watch,       # ids of the watched examples
+    curve:list,  # from `fit`
+    env:dict,    # from `environment`
+)->dict:         # see the records' layout
     "A finished run as a record."
     known = data.train.true is not None
     return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), 'labels': label_hash(data.train.y), 'pixels': pixel_hash(data),

@@ -94,8 +94,13 @@ def weight(self:SGNLoss,
     return loss_weight(d, s) if self.scale=='rank_one' else loss_weight(d, log_var=s)
 
 @patch
-def forward(self:SGNLoss, out, out_ema, y, epoch):
-    "Mean negative log-likelihood of a batch."
+def forward(self:SGNLoss,
+    out:Tensor,      # of the network, `[b, n_out]`
+    out_ema:Tensor,  # of its EMA copy, `[b, n_out]`
+    y:Tensor,        # given labels `[b]`, or soft ones `[b, K]`
+    epoch:float,     # time in epochs, with its fraction
+)->Tensor:           # scalar (nats)
+    "Mean negative log-likelihood of a batch. Slides (5), (6)."
     return self.nll(self.residual(out, out_ema, y, epoch), self.split(out)[1]).mean()
 
 # %% ../nbs/25_sgn.ipynb #81633989
@@ -135,7 +140,12 @@ class SGN(Method):
 
 # %% ../nbs/25_sgn.ipynb #c38e10e8
 @patch
-def forward(self:SGN, x, y, i, epoch):
+def forward(self:SGN,
+    x:Tensor,      # images `[b, C, H, W]` or features `[b, D]`
+    y:Tensor,      # given labels `[b]`, or soft ones `[b, K]`
+    i:Tensor,      # ids `[b]`; SGN remembers nothing of single examples
+    epoch:float,   # time in epochs, with its fraction
+)->Tensor:         # scalar (nats)
     "One batch: both networks, the residual, its negative log-likelihood."
     out,out_ema = self.net(x),self.ema(x)
     d,s = self.loss.residual(out, out_ema, y, epoch),self.loss.split(out)[1]

@@ -136,7 +136,13 @@ def fit(
 # %% ../nbs/31_training.ipynb #49bd3a83
 class Run:
     "Where a training is, and how it is saved."
-    def __init__(self, method, opt, train, checkpoint=None, config=None):
+    def __init__(self,
+        method,            # the `Method` that is trained
+        opt,               # its optimiser
+        train,             # its `Batches`
+        checkpoint=None,   # path; found there, the run goes on
+        config:dict=None,  # what this run is
+    ):
         self.method,self.opt,self.true,self.checkpoint,self.config = method,opt,train.true,checkpoint,config
         self.epoch,self.step,self.curve,self.seconds = 0,0,[],{'train': 0., 'eval': 0.}
         for g in opt.param_groups: g.setdefault('initial_lr', g['lr'])
@@ -158,7 +164,9 @@ class Run:
 
 # %% ../nbs/31_training.ipynb #40168614
 @patch
-def end_of_training(self:Run, epoch):
+def end_of_training(self:Run,
+    epoch:int,  # whose steps are done
+):
     "An epoch's steps are done: stop the run here if any loss was not finite."
     self.lap('train')
     if self.bad>=0:
@@ -166,14 +174,19 @@ def end_of_training(self:Run, epoch):
         raise FloatingPointError(f'the loss was not finite at step {int(self.bad)} of epoch {epoch}; {last}')
 
 @patch
-def end_of_epoch(self:Run, row):
+def end_of_epoch(self:Run,
+    row:dict,  # of the curve
+):
     "Keep the row, start the next epoch's sums."
     self.curve.append(row); self.step = 0
     self._new_epoch(); self.lap('eval')
 
 # %% ../nbs/31_training.ipynb #e8260eeb
 @patch
-def save(self:Run, epoch, step):
+def save(self:Run,
+    epoch:int,  # where the run goes on
+    step:int,   # from this step of the epoch
+):
     "Write the checkpoint, unless the weights have gone bad."
     if self.bad>=0 or not all(p.isfinite().all() for p in self.method.parameters()): return
     self.lap('train')
