@@ -19,8 +19,8 @@ def console(
     def main(argv=None):
         p = ArgumentParser(f.__name__, description=f.__doc__)
         for name,about in docments(f, full=True, returns=False).items():
-            default = '' if about.default in (None, '') else f' (default: {about.default})'
-            p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=about.docment + default)
+            said = about.docment + ('' if about.default in (None, '') else f' (default: {about.default})')
+            p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=said)
         args = p.parse_args(argv)
         try: f(**vars(args))
         except (ValueError, OSError, FloatingPointError) as e:

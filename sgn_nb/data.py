@@ -27,7 +27,8 @@ class Examples:
 
     def __post_init__(self):
         for name,other in (('y', self.y), ('true', self.true)):
-            if other is not None and len(other)!=len(self.x): raise ValueError(f'{name} must hold one label for each of the {len(self.x)} inputs, got {len(other)}')
+            if other is not None and len(other)!=len(self.x):
+                raise ValueError(f'{name} must hold one label for each of the {len(self.x)} inputs, got {len(other)}')
         if not len(self.x): raise ValueError('x must hold at least one example, got none')
     def __len__(self): return len(self.x)
     def __getitem__(self, idx): return Examples(self.x[idx], self.y[idx], None if self.true is None else self.true[idx])
@@ -68,7 +69,8 @@ def from_arrays(
     K = K or 1+int(max((torch.as_tensor(l).nan_to_num().max() for l in (y, y_test, true) if l is not None and len(l)), default=0))
     def examples(x, y, true):
         x = torch.as_tensor(x)
-        if not (x.dim()==4 and x.dtype==torch.uint8 or x.dim()==2): raise ValueError(f'x must be uint8 images [N, C, H, W] or features [N, D], got {x.dtype} {list(x.shape)}')
+        if not (x.dim()==4 and x.dtype==torch.uint8 or x.dim()==2):
+            raise ValueError(f'x must be uint8 images [N, C, H, W] or features [N, D], got {x.dtype} {list(x.shape)}')
         if x.is_floating_point() and not x.isfinite().all(): raise ValueError('x must be finite, got NaN or infinite values')
         return Examples(x if x.dtype==torch.uint8 else x.float(), check_labels(y, K), None if true is None else check_labels(true, K))
     train = examples(x, y, true)
@@ -213,5 +215,6 @@ def pixel_hash(
     "Name of all inputs of a data set, split by split, independent of device."
     h = hashlib.sha256()
     for name in ('train', 'val', 'test'):
-        if (part := getattr(data, name)) is not None: h.update(name.encode() + repr(tuple(part.x.shape)).encode() + part.x.cpu().contiguous().numpy().tobytes())
+        if (part := getattr(data, name)) is not None:
+            h.update(f'{name}{tuple(part.x.shape)}'.encode() + part.x.cpu().contiguous().numpy().tobytes())
     return h.hexdigest()[:12]

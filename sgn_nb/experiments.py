@@ -47,8 +47,9 @@ class Spec:
     def id(self): return spec_id(self)
 
 # %% ../nbs/40_experiments.ipynb #ffa45a95
-RANGES = {'n_train': (1, math.inf), 'epochs': (1, math.inf), 'batch': (2, math.inf), 'lr': (0, math.inf), 'momentum': (0, 1), 'weight_decay': (0, math.inf), 'val_share': (0, 1),
-          'pad': (0, math.inf), 'test_every': (1, math.inf), 'watch': (0, math.inf), 'seed': (0, 2**63)}    # from, and below
+RANGES = {'n_train': (1, math.inf), 'val_share': (0, 1), 'epochs': (1, math.inf), 'batch': (2, math.inf), 'lr': (0, math.inf),
+          'momentum': (0, 1), 'weight_decay': (0, math.inf), 'pad': (0, math.inf), 'seed': (0, 2**63),
+          'test_every': (1, math.inf), 'watch': (0, math.inf)}                                              # from, and below
 
 def check(
     spec:Spec,  # any
@@ -60,8 +61,8 @@ def check(
     for f in fields(spec):
         low,high = RANGES.get(f.name, (None, None)); v = getattr(spec, f.name)
         if low is None or v is None and f.default is None: continue
-        whole = f.type is not float
-        if not (isinstance(v, int if whole else (int, float)) and low<=v<high): raise ValueError(f'{f.name} must be a {"whole " if whole else ""}number in [{low}, {high}), got {v!r}')
+        kind,said = ((int, float), 'number') if f.type is float else (int, 'whole number')
+        if not (isinstance(v, kind) and low<=v<high): raise ValueError(f'{f.name} must be a {said} in [{low}, {high}), got {v!r}')
 
 # %% ../nbs/40_experiments.ipynb #9c4848b0
 def differing(

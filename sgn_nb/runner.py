@@ -54,9 +54,11 @@ def run(
     watch = watched(data, spec.watch)
     writable(out)
     x = next(iter(Batches(data, data.train[watch], len(watch), device=on.device)))[0] if len(watch) else None
-    seconds,how = {'train': 0., 'eval': 0.},{k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'schedule', 'test_every')}
+    how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'schedule', 'test_every')}
+    how.update(config=asdict(spec), watch=x, on=on, progress=progress)
+    seconds = {'train': 0., 'eval': 0.}
     for k,stage in enumerate(method.stages()):
-        got = fit(stage, train, evals, watch=x, on=on, checkpoint=path.with_suffix(f'.{k}.ckpt'), config=asdict(spec), progress=progress, **how)
+        got = fit(stage, train, evals, checkpoint=path.with_suffix(f'.{k}.ckpt'), **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}
     return load_record(save_record(as_record(spec, data, watch, got['curve'], environment(on.device, seconds)), out))
 

@@ -60,9 +60,10 @@ def summary(
     for r in records:
         for p in [k.split('/')[1] for k in r['curve'][-1] if k.startswith('test_acc/')]: groups.setdefault((label(r), p), []).append(r)
     percent = lambda rs, key, p, pick='last': spread([pick_epoch(r, p, pick).get(f'{key}/{p}') for r in rs], 100)
-    rows = [{'method': m, 'predictor': p, 'test accuracy, last epoch': percent(rs, 'test_acc', p), 'at best noisy validation': percent(rs, 'test_acc', p, 'best_val'),
+    rows = [{'method': m, 'predictor': p, 'test accuracy, last epoch': percent(rs, 'test_acc', p),
+             'at best noisy validation': percent(rs, 'test_acc', p, 'best_val'),
              'memorised': percent(rs, 'memorised', p), 'corrected': percent(rs, 'corrected', p),
-             'seconds': spread([r['env']['seconds']['train']+r['env']['seconds']['eval'] for r in rs], digits=0)} for (m,p),rs in groups.items()]
+             'seconds': spread([sum(r['env']['seconds'].values()) for r in rs], digits=0)} for (m,p),rs in groups.items()]
     return Table(rows, caption(records))
 
 # %% ../nbs/42_tables.ipynb #d6cb7fbd
@@ -73,6 +74,8 @@ def caption(
     said = lambda f: ', '.join(sorted({str(f(r)) for r in records}))
     rates = sorted({f"{100*r['realised_rate']:.1f}" for r in records if r['realised_rate'] is not None}, key=float)
     realised = f" ({'–'.join(rates[::len(rates)-1 or 1])} % of the training labels are wrong)" if rates else ''
-    return (f"{said(lambda r: r['spec']['dataset'])}, noise {said(lambda r: r['spec']['noise'])}{realised}, epochs: {said(lambda r: r['spec']['epochs'])}, "
-            f"seeds: {said(lambda r: r['spec']['seed'])}. Shares in percent; mean ± standard deviation (runs) where there are several. Memorised and corrected: of the mislabelled training examples, last epoch. "
+    field = lambda name: said(lambda r: r['spec'][name])
+    return (f"{field('dataset')}, noise {field('noise')}{realised}, epochs: {field('epochs')}, seeds: {field('seed')}. "
+            'Shares in percent; mean ± standard deviation (runs) where there are several. '
+            'Memorised and corrected: of the mislabelled training examples, last epoch. '
             f"Seconds of training and evaluation on {said(lambda r: r['env']['device'])}, {said(lambda r: r['env']['cores'])} cores.")

@@ -63,7 +63,8 @@ def load_checkpoint(
         theirs,ours = state.get('config') or {},config or {}
     except Exception as e: raise ValueError(f'checkpoint {path} cannot be read ({type(e).__name__}): delete it to start afresh') from e
     for k in sorted(theirs.keys() | ours.keys()):
-        if theirs.get(k)!=ours.get(k): raise ValueError(f'checkpoint {path} is of another run: {k} was {theirs.get(k)!r}, now {ours.get(k)!r}; choose another path or delete it')
+        if theirs.get(k)!=ours.get(k):
+            raise ValueError(f'checkpoint {path} is of another run: {k} was {theirs.get(k)!r}, now {ours.get(k)!r}; choose another path or delete it')
     return state
 
 # %% ../nbs/31_training.ipynb #96ef6881
@@ -170,7 +171,8 @@ def end_of_training(self:Run,
     "An epoch's steps are done: stop the run here if any loss was not finite."
     self.lap('train')
     if self.bad>=0:
-        last = 'there is no checkpoint' if not self.checkpoint or not Path(self.checkpoint).exists() else f'the last good checkpoint is {self.checkpoint}'
+        saved = self.checkpoint and Path(self.checkpoint).exists()
+        last = f'the last good checkpoint is {self.checkpoint}' if saved else 'there is no checkpoint'
         raise FloatingPointError(f'the loss was not finite at step {int(self.bad)} of epoch {epoch}; {last}')
 
 @patch
