@@ -70,10 +70,9 @@ def differing(
 )->dict:        # field -> value
     "The fields of a spec that differ from their defaults; of the settings, those that differ from the method's."
     usual = {f.name: f.default if f.default is not MISSING else f.default_factory() for f in fields(spec)}
-    given = {k:v for k,v in asdict(spec).items() if v!=usual[k]}
-    usual = method_class(spec.method).defaults()
-    settings = {k:v for k,v in spec.settings.items() if v!=usual[k]}
-    return {**{k:v for k,v in given.items() if k!='settings'}, **({'settings': settings} if settings else {})}
+    method = method_class(spec.method).defaults()
+    given = {**asdict(spec), 'settings': {k:v for k,v in spec.settings.items() if v!=method[k]}}
+    return {k:v for k,v in given.items() if v!=usual[k]}
 
 # %% ../nbs/40_experiments.ipynb #6489e95a
 def spec_id(

@@ -9,6 +9,7 @@ __all__ = ['plot_curves', 'glide', 'plot_label', 'demo_figure']
 import matplotlib.pyplot as plt
 import torch
 from .compositional import ilr
+from .records import predictors
 from .shifted_gaussian import effective_target, shift_weight
 from .targets import to_probs, to_target
 
@@ -21,7 +22,7 @@ def plot_curves(
 ):
     "One line a record and predictor: `key` over epochs."
     for r in records:
-        for p in [k.split('/')[1] for k in r['curve'][-1] if k.startswith(f'{key}/')]:
+        for p in predictors(r, key):
             rows = [(row['epoch']+1, row[f'{key}/{p}']) for row in r['curve'] if row.get(f'{key}/{p}') is not None]
             name = label(r, p) if label else f"{r['spec']['method']} {p}"
             ax.plot(*zip(*rows), lw=1.6 if p!='net' else 1., label=name)

@@ -9,6 +9,7 @@ __all__ = ['PICKS', 'pick_epoch', 'spread', 'Table', 'summary', 'caption']
 from dataclasses import dataclass
 from statistics import mean, stdev
 from .names import lookup
+from .records import predictors
 
 # %% ../nbs/42_tables.ipynb #9d9abefa
 PICKS = {'last': None, 'best_val': 'val_acc', 'oracle': 'test_acc'}   # name -> the metric that chooses
@@ -58,7 +59,7 @@ def summary(
     if not records: raise ValueError('records must hold at least one record, got none')
     label,groups = label or (lambda r: r['spec']['method']),{}
     for r in records:
-        for p in [k.split('/')[1] for k in r['curve'][-1] if k.startswith('test_acc/')]: groups.setdefault((label(r), p), []).append(r)
+        for p in predictors(r, 'test_acc'): groups.setdefault((label(r), p), []).append(r)
     percent = lambda rs, key, p, pick='last': spread([pick_epoch(r, p, pick).get(f'{key}/{p}') for r in rs], 100)
     rows = [{'method': m, 'predictor': p, 'test accuracy, last epoch': percent(rs, 'test_acc', p),
              'at best noisy validation': percent(rs, 'test_acc', p, 'best_val'),

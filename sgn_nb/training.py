@@ -58,8 +58,9 @@ def load_checkpoint(
     "Read a checkpoint; one that is damaged or of another run is a `ValueError`."
     if not Path(path).exists(): raise FileNotFoundError(f'no checkpoint at {path}')
     try:
-        with zipfile.ZipFile(path) as z: damaged = z.testzip()              # PyTorch writes checksums and does not read them
-        state = None if damaged else torch.load(path, weights_only=True, map_location='cpu')
+        with zipfile.ZipFile(path) as z:
+            if z.testzip(): raise zipfile.BadZipFile('a checksum is wrong')  # PyTorch writes checksums and does not read them
+        state = torch.load(path, weights_only=True, map_location='cpu')
         theirs,ours = state.get('config') or {},config or {}
     except Exception as e: raise ValueError(f'checkpoint {path} cannot be read ({type(e).__name__}): delete it to start afresh') from e
     for k in sorted(theirs.keys() | ours.keys()):
@@ -146,17 +147,18 @@ class Run:
     ):
         self.method,self.opt,self.true,self.checkpoint,self.config = method,opt,train.true,checkpoint,config
         self.epoch,self.step,self.curve,self.seconds = 0,0,[],{'train': 0., 'eval': 0.}
+        self.device = next(method.parameters()).device
         for g in opt.param_groups: g.setdefault('initial_lr', g['lr'])
         self._new_epoch()
         if checkpoint and Path(checkpoint).exists(): self.load()
         self.clock = self.saved = time.perf_counter()
 
     def _new_epoch(self):
-        self.stats,self.bad = EpochStats(self.true),torch.tensor(-1)        # first step whose loss was not finite
+        self.stats,self.bad = EpochStats(self.true),torch.tensor(-1, device=self.device)   # first step whose loss was not finite
 
     def after_step(self, step, loss, y, i):
         self.stats.add(loss, self.method.seen, y, i)
-        self.bad = torch.where((self.bad.to(loss.device)<0) & ~loss.detach().isfinite(), step, self.bad.to(loss.device))
+        self.bad = torch.where((self.bad<0) & ~loss.detach().isfinite(), step, self.bad)
 
     def lap(self, what):
         now = time.perf_counter(); self.seconds[what] += now-self.clock; self.clock = now
@@ -200,9 +202,8 @@ def save(self:Run,
 def load(self:Run):
     "Take up a saved run."
     s = load_checkpoint(self.checkpoint, self.config)
-    device = next(self.method.parameters()).device
     try:
         self.method.load_state_dict(s['method']); self.opt.load_state_dict(s['opt']); _set_random_state(s['random'])
         self.epoch,self.step,self.curve,self.seconds = s['epoch'],s['step'],s['curve'],s['seconds']
-        self.stats.sums = {k: v.to(device) for k,v in s['sums'].items()}
+        self.stats.sums = {k: v.to(self.device) for k,v in s['sums'].items()}
     except (KeyError, RuntimeError, ValueError) as e: raise ValueError(f'checkpoint {self.checkpoint} does not fit this method: {e}') from e

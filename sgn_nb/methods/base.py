@@ -63,6 +63,7 @@ def resolve(cls:Method,
     "All settings of a run: the signature's defaults, then the user's; unknown names and types raise."
     for name,v in settings.items():
         usual = lookup(f'setting of {cls.__name__}', name, cls.defaults())
-        fits = isinstance(v, (int, float)) and not isinstance(v, bool) if isinstance(usual, float) else isinstance(v, type(usual))
-        if not fits: raise ValueError(f'{name} must be of type {type(usual).__name__} like its default {usual!r}, got {v!r}')
+        kind = (int, float) if isinstance(usual, float) else type(usual)
+        if not isinstance(v, kind) or isinstance(v, bool)!=isinstance(usual, bool):   # to Python, True is a number
+            raise ValueError(f'{name} must be of type {type(usual).__name__} like its default {usual!r}, got {v!r}')
     return {**cls.defaults(), **settings}
