@@ -33,7 +33,7 @@ class Method(nn.Module):
     def predictors(self): return {'net': self.probs}               # name -> `x -> [b, K]`
     def groups(self): return [{'params': list(self.net.parameters())}]
     def after_step(self): pass
-    def stages(self): return [self]
+    def stages(self, train=None): return [self]                    # train: all training examples in order, `x, y, i` in batches, as they are
     def extra_repr(self): return ', '.join(f'{k}={v!r}' for k,v in self.settings.items())
 
 # %% ../../nbs/20_method.ipynb #286809f8
@@ -63,7 +63,19 @@ def resolve(cls:Method,
     "All settings of a run: the signature's defaults, then the user's; unknown names and types raise."
     for name,v in settings.items():
         usual = lookup(f'setting of {cls.__name__}', name, cls.defaults())
+        if usual is None: continue                             # the method itself knows what may stand here
         kind = (int, float) if isinstance(usual, float) else type(usual)
         if not isinstance(v, kind) or isinstance(v, bool)!=isinstance(usual, bool):   # to Python, True is a number
             raise ValueError(f'{name} must be of type {type(usual).__name__} like its default {usual!r}, got {v!r}')
     return {**cls.defaults(), **settings}
+
+# %% ../../nbs/20_method.ipynb #20a80f02
+@patch
+def ids(self:Method,
+    i,  # example ids `[b]`
+):      # the same, an index into a memory of N rows
+    "The ids of a batch; on the CPU one outside 0..N-1 raises (on a GPU, looking would make the step wait)."
+    cheap = i.device.type=='cpu' and not torch.compiler.is_compiling()
+    if cheap and len(i) and not 0<=i.min()<=i.max()<self.N:
+        raise ValueError(f'i must hold ids of the {self.N} training examples, 0..{self.N-1}, got {i.min()}..{i.max()}')
+    return i
