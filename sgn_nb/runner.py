@@ -57,7 +57,8 @@ def run(
     how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'schedule', 'test_every')}
     how.update(config=asdict(spec), watch=x, on=on, progress=progress)
     seconds = {'train': 0., 'eval': 0.}
-    for k,stage in enumerate(method.stages()):
+    plain = Batches(data, data.train, min(1000, len(data.train)), device=on.device)    # for methods that look at the data between stages
+    for k,stage in enumerate(method.stages(plain)):
         got = fit(stage, train, evals, checkpoint=path.with_suffix(f'.{k}.ckpt'), **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}
     return load_record(save_record(as_record(spec, data, watch, got['curve'], environment(on.device, seconds)), out))
