@@ -24,12 +24,14 @@ def _matched(ours, theirs):
 class EMA(nn.Module):
     "A copy of `net` whose parameters follow `net`'s at rate `1-beta` a step; its BatchNorm statistics are its own."
     def __init__(self,
-        net:nn.Module,  # copied with its present weights; never changed
-        beta:float,     # share of the average kept at each step, in [0, 1); 0 follows at once
+        net:nn.Module,      # copied with its present weights; never changed
+        beta:float,         # share of the average kept at each step, in [0, 1); 0 follows at once
+        warmup:bool=False,  # keep less in the beginning: `min(beta, (1+s)/(10+s))` at update s = 0, 1, ...
     ):
         if not 0<=beta<1: raise ValueError(f'beta must be in [0, 1), got {beta}')
         super().__init__()
-        self.net,self.beta = deepcopy(net).requires_grad_(False),beta
+        self.net,self.beta,self.warmup = deepcopy(net).requires_grad_(False),beta,warmup
+        if warmup: self.register_buffer('updates', torch.zeros(()))
         self.train(net.training)
 
     @torch.no_grad()
@@ -40,4 +42,8 @@ class EMA(nn.Module):
         net:nn.Module,  # the network after its optimiser step, same architecture
     ):
         "`average ← beta average + (1-beta) net`, parameters only, all of them in one call."
-        torch._foreach_lerp_(*_matched(self.net, net), 1-self.beta)
+        ours,theirs = _matched(self.net, net)
+        if not self.warmup: return torch._foreach_lerp_(ours, theirs, 1-self.beta)
+        share = 1-((1+self.updates)/(10+self.updates)).clamp(max=self.beta)     # stays on the device
+        torch._foreach_lerp_(ours, theirs, [share]*len(ours))
+        self.updates += 1

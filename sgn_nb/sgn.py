@@ -122,14 +122,15 @@ class SGN(Method):
         gamma:float=.001,        # label smoothing, share in (0, 1]
         alpha:float=.995,        # label correction has the weight 1-alpha^epoch, [0, 1]
         beta:float=.9999,        # of the moving average, per step, [0, 1)
+        beta_warmup:bool=False,  # `min(beta, (1+s)/(10+s))` at step s; not the authors'
         temperature:float=1.,    # scale of the target space, > 0
         scale:str='rank_one',    # `rank_one` (the authors') or `isotropic` (slides (5))
         reweight:bool=True,      # Table 4's LR: learn the noise scale
         correct:bool=True,       # Table 4's LC: shift the target towards the EMA network's
     ):
         how = dict(gamma=gamma, alpha=alpha, temperature=temperature, scale=scale, reweight=reweight, correct=correct)
-        super().__init__(make_net, K, y, beta=beta, **how)
-        self.loss,self.ema = SGNLoss(K, **how),EMA(self.net, beta)
+        super().__init__(make_net, K, y, beta=beta, beta_warmup=beta_warmup, **how)
+        self.loss,self.ema = SGNLoss(K, **how),EMA(self.net, beta, beta_warmup)
 
     @classmethod
     def resolve(cls, epochs, steps, **settings): return super().resolve(epochs, steps, **{**short_run(epochs, steps), **settings})
