@@ -9,6 +9,7 @@ __all__ = ['RANGES', 'Spec', 'check', 'differing', 'spec_id', 'resolve', 'grid']
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field, fields, asdict, replace, MISSING
 from .names import lookup
 from .methods.registry import method_class
@@ -20,7 +21,9 @@ from .training import PRECISIONS, schedules
 @dataclass(frozen=True)
 class Spec:
     "One training run. Same spec, same machine: the same curve, bit for bit."
-    dataset:str='digits'           # one of `DATASETS`
+    dataset:str='digits'           # one of `DATASETS`, or the name of a folder of your own
+    label_column:str=''            # of a folder's CSV: the given labels
+    clean_column:str=''            # of a folder's CSV: the true labels, where there are any
     noise:str='sym-0.4'            # of training and validation labels, by name
     method:str='sgn'               # one of `METHODS`
     settings:dict=field(default_factory=dict)  # the method's own, by name
@@ -80,7 +83,9 @@ def spec_id(
 )->str:         # `digits_sym-0.4_sgn_s0_1a2b3c4d`
     "A readable prefix and a hash of the fields that differ from their defaults."
     text = json.dumps(differing(spec), sort_keys=True)
-    return f'{spec.dataset}_{spec.noise}_{spec.method}_s{spec.seed}_{hashlib.sha256(text.encode()).hexdigest()[:8]}'
+    noise = '' if spec.label_column and spec.noise=='none' else spec.noise             # a column's own noise has the column's name
+    words = [w for w in (spec.dataset, spec.label_column, noise, spec.method, f's{spec.seed}') if w]
+    return '_'.join(re.sub(r'[^\w.+-]+', '-', w) for w in words) + f'_{hashlib.sha256(text.encode()).hexdigest()[:8]}'
 
 # %% ../nbs/40_experiments.ipynb #02713faa
 def resolve(

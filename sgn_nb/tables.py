@@ -18,11 +18,12 @@ def pick_epoch(
     record:dict,      # of one run
     predictor:str,    # `net`, `ema`, ...
     pick:str='last',  # one of `PICKS`
+    split:str='test', # which accuracy the row must have: `test` or `val`
 )->dict:              # the row of the curve
     "One row of the curve: the last, or the first best one by the metric that `pick` names."
     by = lookup('pick', pick, PICKS)
-    rows = [r for r in record['curve'] if f'test_acc/{predictor}' in r]
-    if not rows: raise ValueError(f"record {record['id']} has no test accuracy of predictor {predictor!r}")
+    rows = [r for r in record['curve'] if f'{split}_acc/{predictor}' in r]
+    if not rows: raise ValueError(f"record {record['id']} has no {split} accuracy of predictor {predictor!r}")
     return rows[-1] if by is None else max(rows, key=lambda r: r[f'{by}/{predictor}'])
 
 # %% ../nbs/42_tables.ipynb #edf2a6b7
@@ -50,7 +51,14 @@ class Table:
         return '\n'.join([line(head), '|' + '|'.join('-'*(w+2) for w in width) + '|', *map(line, cells[1:]), '', self.caption])
     def _repr_markdown_(self): return str(self)
 
-# %% ../nbs/42_tables.ipynb #8bd1ca4a
+# %% ../nbs/42_tables.ipynb #d6cb7fbd
+def _accuracies(records):
+    "Which split all records are scored on, and the columns it makes: title -> pick."
+    tested,validated = (all(predictors(r, f'{s}_acc') for r in records) for s in ('test', 'val'))
+    if not tested: return 'val',{'noisy validation accuracy, last epoch': 'last'}
+    return 'test',{'test accuracy, last epoch': 'last'} | ({'at best noisy validation': 'best_val'} if validated else {})
+
+# %% ../nbs/42_tables.ipynb #0115a677
 def summary(
     records:list,    # of one dataset, noise and length
     label=None,      # `record -> str`: what a row is called; the method's name unless given
@@ -58,16 +66,16 @@ def summary(
     "Accuracy, memorised and corrected shares, and seconds of each method and predictor."
     if not records: raise ValueError('records must hold at least one record, got none')
     label,groups = label or (lambda r: r['spec']['method']),{}
+    split,accuracies = _accuracies(records)
     for r in records:
-        for p in predictors(r, 'test_acc'): groups.setdefault((label(r), p), []).append(r)
-    percent = lambda rs, key, p, pick='last': spread([pick_epoch(r, p, pick).get(f'{key}/{p}') for r in rs], 100)
-    rows = [{'method': m, 'predictor': p, 'test accuracy, last epoch': percent(rs, 'test_acc', p),
-             'at best noisy validation': percent(rs, 'test_acc', p, 'best_val'),
+        for p in predictors(r, f'{split}_acc'): groups.setdefault((label(r), p), []).append(r)
+    percent = lambda rs, key, p, pick='last': spread([pick_epoch(r, p, pick, split).get(f'{key}/{p}') for r in rs], 100)
+    rows = [{'method': m, 'predictor': p, **{title: percent(rs, f'{split}_acc', p, pick) for title,pick in accuracies.items()},
              'memorised': percent(rs, 'memorised', p), 'corrected': percent(rs, 'corrected', p),
              'seconds': spread([sum(r['env']['seconds'].values()) for r in rs], digits=0)} for (m,p),rs in groups.items()]
     return Table(rows, caption(records))
 
-# %% ../nbs/42_tables.ipynb #d6cb7fbd
+# %% ../nbs/42_tables.ipynb #2deed07c
 def caption(
     records:list,  # of a table
 )->str:            # sentences
@@ -76,7 +84,8 @@ def caption(
     rates = sorted({f"{100*r['realised_rate']:.1f}" for r in records if r['realised_rate'] is not None}, key=float)
     realised = f" ({'–'.join(rates[::len(rates)-1 or 1])} % of the training labels are wrong)" if rates else ''
     field = lambda name: said(lambda r: r['spec'][name])
-    return (f"{field('dataset')}, noise {field('noise')}{realised}, epochs: {field('epochs')}, seeds: {field('seed')}. "
+    column = said(lambda r: r['spec'].get('label_column') or '')
+    return (f"{field('dataset')}{column and f', label column {column}'}, noise {field('noise')}{realised}, epochs: {field('epochs')}, seeds: {field('seed')}. "
             'Shares in percent; mean ± standard deviation (runs) where there are several. '
             'Memorised and corrected: of the mislabelled training examples, last epoch. '
             f"Seconds of training and evaluation on {said(lambda r: r['env']['device'])}, {said(lambda r: r['env']['cores'])} cores.")

@@ -109,6 +109,7 @@ def fit(
     progress:str=None,         # show a bar with this title
 )->dict:                       # `curve`: a flat dict per epoch; `seconds`: of training and evaluation
     "Train `method`. The whole algorithm is on this screen."
+    if len(train.y)!=method.N: raise ValueError(f'train must hold the {method.N} examples that the method was made for, got {len(train.y)}')
     on,schedule,steps = on or accelerator(),lookup('schedule', schedule, schedules),len(train)
     method.to(on.device)
     opt = torch.optim.SGD(method.groups(), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
