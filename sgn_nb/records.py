@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 import torch
 import sgn_nb
+from .files import written
 
 # %% ../nbs/41_records.ipynb #2ab38e1a
 SCHEMA = 1   # of a record's layout; raised when a key changes its meaning
@@ -23,12 +24,9 @@ def save_record(
     record:dict,  # with an `id`
     folder,       # where records live
 )->Path:          # the file
-    "Write `folder/id.json`: to a temporary name, then renamed."
+    "Write `folder/id.json`, all or nothing."
     path = Path(folder)/f"{record['id']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    tmp.write_text(to_json(record))
-    os.replace(tmp, path)
+    with written(path) as tmp: tmp.write_text(to_json(record))
     return path
 
 # %% ../nbs/41_records.ipynb #0d15e41b

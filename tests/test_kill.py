@@ -18,7 +18,9 @@ record = runner.run(Spec(**json.loads(spec)), out, device='cpu')
 assert load_records(out) == [record]
 '''
 SMALL = dict(n_train=200, batch=30, watch=3, net='mlp', epochs=12)         # 72 steps
-CASES = {'ce': dict(method='ce'), 'sgn': dict(method='sgn'), 'sgn_cnn': dict(method='sgn', net='small_cnn', epochs=4)}
+CASES = {m: dict(method=m) for m in ('ce', 'sgn', 'nan', 'elr', 'sop', 'coteaching')}     # noise drawn in every step, memories, two networks
+CASES['forward'] = dict(method='forward', epochs=6)                                      # two trainings, one after the other
+CASES['sgn_cnn'] = dict(method='sgn', net='small_cnn', epochs=4)
 
 @pytest.fixture
 def train(tmp_path):

@@ -1,0 +1,67 @@
+"A stranger's folder of images and CSV: one command line trains every method on it, and says what is wrong with it."
+import csv, json
+import numpy as np
+import pytest
+from PIL import Image
+from conftest import BIN, ended
+from sgn_nb.methods.registry import METHODS
+
+ARGS = '--label-column given --clean-column truth --net fast_cnn --batch 20 --epochs 2 --device cpu'.split()
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    "Sixty training and twenty test images in two classes, bright and dark; every third given label is wrong."
+    at, rng, rows = tmp_path_factory.mktemp('photos of mine')/'day and night', np.random.default_rng(0), []
+    for n in range(80):
+        truth = ('day', 'night')[n % 2]
+        file = at/('test' if n >= 60 else 'train')/f'{n:02}.jpg'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(*((120, 256) if truth == 'day' else (0, 120)), (32, 32, 3), dtype=np.uint8)).save(file)
+        given = truth if n % 3 or n >= 60 else ('night', 'day')[n % 2]
+        rows.append([file.relative_to(at).as_posix(), file.parent.name, truth, given])
+    with open(at/'labels.csv', 'w', newline='') as f: csv.writer(f).writerows([['file', 'split', 'truth', 'given'], *rows])
+    return at
+
+@pytest.fixture
+def sgn_train(start, folder, tmp_path):
+    "The installed command, on the folder; later arguments win."
+    return lambda *args: ended(start(BIN/'sgn_train', '--dataset', folder, *ARGS, '--out', tmp_path/'out', *args))
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method(sgn_train, tmp_path, method):
+    "A table, a record with the columns' names and the realised rate, a checkpoint; no path in any of them."
+    status, said = sgn_train('--method', method, *(['--settings', 'S=50'] if method == 'het' else []))
+    assert status == 0, said
+    assert f'| {method} ' in said and 'label column given' in said
+    path, = (tmp_path/'out').glob('*.json')
+    record = json.loads(path.read_text())
+    assert path.name.startswith(f'day-and-night_given_{method}_s0_') and list((tmp_path/'out').glob(f"{record['id']}.*.ckpt"))
+    assert .25 < record['realised_rate'] < .42 and len(record['curve']) == 2
+    assert str(tmp_path.parent) not in path.read_text()
+
+WRONG = {'a column that is not there': ('--label-column', 'label', 'label', 'given'),
+         'a CSV that is not there':    ('--labels', 'label.csv', 'label.csv'),
+         'noise on noisy labels':      ('--noise', 'sym-0.4', 'noise'),
+         'too many examples':          ('--n-train', '100', 'n_train must be in 1..60'),
+         'another network':            ('--net', 'fastcnn', "did you mean 'fast_cnn'"),
+         'a batch too large':          ('--batch', '100', 'batch must be in 1..54')}
+
+@pytest.mark.parametrize('name', WRONG)
+def test_wrong(sgn_train, tmp_path, name):
+    "One sentence that names what was asked for; nothing is written."
+    option, value, *words = WRONG[name]
+    status, said = sgn_train(option, value)
+    assert status == 2 and 'Traceback' not in said, said
+    for o in words: assert o in said, said
+    assert not (tmp_path/'out').exists()
+
+def test_a_folder_that_changed(sgn_train, folder, tmp_path):
+    "Another image under the same name is not the recorded run's data: the sentence says so."
+    assert sgn_train('--method', 'ce')[0] == 0
+    one = folder/'train/00.jpg'
+    before = one.read_bytes()
+    try:
+        Image.fromarray(np.full((32, 32, 3), 7, np.uint8)).save(one)
+        status, said = sgn_train('--method', 'ce')
+    finally: one.write_bytes(before)
+    assert status == 2 and 'was made with other pixels' in said, said
