@@ -1,0 +1,250 @@
+"Downloads that break, caches that cannot be written, processes that are killed: what is there afterwards is whole, and what was said was a sentence."
+import hashlib, os, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from signal import SIGKILL
+import pytest
+from conftest import ended
+
+# What every process begins with: a cache of its own, no data of the user's, no proxy before the local server.
+BEGIN = '''
+import os, sys
+os.environ.update(SGN_CACHE=sys.argv[1], no_proxy='*')
+os.environ.pop('SGN_DATA', None)
+'''
+LABELS = BEGIN + '''
+from sgn_nb import noise
+noise.CIFARN_URL, noise.CIFARN[10] = sys.argv[2], ('CIFAR-10_human.pt', sys.argv[3])
+try: clean, given = noise.human_labels('cifarn-worst')
+except (OSError, ValueError) as e: sys.exit(f'{type(e).__name__}: {e}')
+print('read', len(clean), f'{noise.realised_rate(clean, given):.2f}')
+'''
+CIFAR = BEGIN + '''
+from torchvision.datasets import CIFAR10
+from sgn_nb.data import cifar10
+CIFAR10.url = sys.argv[2] + 'cifar-10-python.tar.gz'
+try: cifar10()
+except (OSError, ValueError) as e: sys.exit(f'{type(e).__name__}: {e}')
+'''
+FOLDER = BEGIN + '''
+import time
+from sgn_nb import pixels
+from sgn_nb.data import image_folder, pixel_hash
+folder, slowly = sys.argv[2], float(sys.argv[3])
+decode, pixels.REST = pixels.decode, 0  # the files are trusted at once, however new they are
+def waiting(*args): time.sleep(slowly); return decode(*args)
+pixels.decode, opened = waiting, []
+sys.addaudithook(lambda event, args: opened.append(args[0]) if event == 'open' and str(args[0]).endswith('.png') else None)
+data = image_folder(folder)
+print(pixel_hash(data), len(opened))
+'''
+JPEGS = BEGIN + '''
+import time
+from PIL import Image
+from sgn_nb.data import jpeg_folder
+save = Image.Image.save
+def waiting(*args, **kwargs): time.sleep(float(sys.argv[3])); save(*args, **kwargs)
+Image.Image.save = waiting
+jpeg_folder('digits', sys.argv[2])
+'''
+PICKLES = '''
+import os, sys, torch
+from pathlib import Path
+class Touch:
+    def __reduce__(self): return os.system, (f'touch "{sys.argv[1]}/canary"',)
+clean = torch.arange(50_000).numpy() % 10
+for name, worse in ('good', (clean + (clean < 4)) % 10), ('evil', Touch()):
+    torch.save({'clean_label': clean, 'worse_label': worse}, Path(sys.argv[1])/f'{name}.pt')
+'''
+
+@pytest.fixture
+def process(start, tmp_path):
+    "`process(SCRIPT, *args)` starts a script in a process of its own, with a cache folder of the test's."
+    def process(script, *args, cache=None):
+        path = tmp_path/f'{hashlib.md5(script.encode()).hexdigest()}.py'
+        path.write_text(script)
+        return start(path, cache or tmp_path/'cache', *args)
+    return process
+
+@pytest.fixture
+def pickles(start, tmp_path):
+    "Two files of CIFAR-N's shape, as bytes: one that is what it says, one with a program inside."
+    script = tmp_path/'pickles.py'
+    script.write_text(PICKLES)
+    status, said = ended(start(script, tmp_path))
+    assert status == 0, said
+    return {o: (tmp_path/f'{o}.pt').read_bytes() for o in ('good', 'evil')}
+
+def sha(b): return f'sha256:{hashlib.sha256(b).hexdigest()}'
+
+def left(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()) if folder.exists() else []
+
+def until(true):
+    "Wait for something that another process does."
+    end = time.time() + 60
+    while not true():
+        assert time.time() < end
+        time.sleep(.001)
+
+@pytest.fixture
+def serve():
+    "`serve(body, stop=n)` is the address of a server that promises `body` and hangs up after `n` bytes, or with `stall` keeps silent from there on."
+    servers, silence = [], threading.Event()
+    def serve(body, stop=None, stall=False, status=200):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[:stop])
+                self.wfile.flush()
+                if stall: silence.wait(60)
+            def log_message(self, *args): pass
+        server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f'http://127.0.0.1:{server.server_port}/'
+    yield serve
+    silence.set()
+    for o in servers: o.shutdown(), o.server_close()
+
+
+# Human labels and CIFAR from the network
+
+def test_labels_are_fetched_once(process, pickles, serve, tmp_path):
+    "Afterwards the cache holds plain arrays and nothing else, and no server is needed."
+    good = pickles['good']
+    for url in serve(good), 'http://127.0.0.1:9/':
+        assert ended(process(LABELS, url, sha(good))) == (0, 'read 50000 0.40\n')
+        assert left(tmp_path/'cache') == ['CIFAR-10_human.npz']
+
+def test_a_program_in_the_pickle_does_not_run(process, pickles, serve, tmp_path):
+    "Not even with the right checksum."
+    status, said = ended(process(LABELS, serve(pickles['evil']), sha(pickles['evil'])))
+    assert status == 1 and 'other than arrays, and was not run' in said, said
+    assert not (tmp_path/'canary').exists() and not list(tmp_path.glob('cache/*.npz'))
+
+BROKEN = {'interrupted':    (dict(stop=100_000), 'OSError', 'ended after 100,000 of', 'in another way'),
+          'nothing came':   (dict(stop=0), 'OSError', 'ended after 0 of', 'in another way'),
+          'not found':      (dict(status=404), 'OSError', '404', 'in another way'),
+          'wrong checksum': (dict(), 'ValueError', 'is not the file that was expected', 'in another way')}
+
+@pytest.mark.parametrize('script, name', [*((LABELS, o) for o in BROKEN), (CIFAR, 'interrupted')], ids=[*BROKEN, 'cifar10 interrupted'])
+def test_broken_download(process, serve, tmp_path, script, name):
+    "One line that says what happened and what to do; nothing is left."
+    how, *words = BROKEN[name]
+    url = serve(os.urandom(300_000), **how)
+    status, said = ended(process(script, url, sha(b'')))
+    assert status == 1 and said.count('\n') == 1, said
+    for o in (url, *words): assert o in said, said
+    assert left(tmp_path/'cache') == []
+
+@pytest.mark.parametrize('script', [LABELS, CIFAR], ids=['labels', 'cifar10'])
+def test_no_network(process, tmp_path, script):
+    "Nobody answers: the same."
+    status, said = ended(process(script, 'http://127.0.0.1:9/', sha(b'')))
+    assert status == 1 and said.count('\n') == 1 and said.startswith('OSError: cannot download') and 'SGN_DATA' in said, said
+    assert left(tmp_path/'cache') == []
+
+def test_killed_while_downloading(process, pickles, serve, tmp_path):
+    "Only a temporary file is left, which nobody takes for the real one."
+    good, cache = pickles['good'], tmp_path/'cache'
+    p = process(LABELS, serve(good, stop=100_000, stall=True), sha(good))
+    until(lambda: left(cache))
+    p.kill()
+    p.join()
+    assert p.exitcode == -SIGKILL and [o[-4:] for o in left(cache)] == ['.tmp']
+    assert ended(process(LABELS, serve(good), sha(good)))[0] == 0
+    assert 'CIFAR-10_human.npz' in left(cache)
+
+
+# Caches that cannot be written to
+
+@pytest.fixture(params=['read-only', 'a file'])
+def no_cache(request, tmp_path):
+    "A cache folder that cannot be written to, or be at all."
+    folder = tmp_path/'no'
+    if request.param == 'a file': folder.write_text('mine')
+    else:
+        folder.mkdir(mode=0o555)
+        if os.access(folder, os.W_OK): pytest.skip('root may write anywhere')
+    return folder
+
+def test_labels_without_a_cache(process, pickles, serve, no_cache):
+    "Said before a byte is fetched."
+    status, said = ended(process(LABELS, 'http://127.0.0.1:9/', sha(pickles['good']), cache=no_cache))
+    assert status == 1 and said.count('\n') == 1 and str(no_cache) in said and 'download' not in said, said
+
+def test_images_without_a_cache(process, photos, no_cache):
+    "One warning, and the images all the same."
+    status, said = ended(process(FOLDER, photos, 0, cache=no_cache))
+    assert status == 0 and said.count('cannot be kept for next time') == 1 and 'SGN_CACHE' in said, said
+    assert said.splitlines()[-1] == ended(process(FOLDER, photos, 0))[1].strip()
+
+
+# A folder of images
+
+@pytest.fixture
+def photos(tmp_path):
+    "Three hundred random images and their labels."
+    from PIL import Image
+    folder = tmp_path/'photos'
+    folder.mkdir()
+    for k in range(300): Image.frombytes('RGB', (8, 8), hashlib.shake_256(bytes([k % 256, k // 256])).digest(192)).save(folder/f'{k}.png')
+    (folder/'labels.csv').write_text('file,label\n' + ''.join(f'{k}.png,{k % 3}\n' for k in range(300)))
+    return folder
+
+def load(process, photos, slowly=0):
+    "Hash of the pixels, and how many times an image was opened."
+    status, said = ended(process(FOLDER, photos, slowly))
+    assert status == 0, said
+    digest, opened = said.split()
+    return digest, int(opened)
+
+def test_the_second_time_no_image_is_opened(process, photos):
+    "Until one changes, even one of the same size with its old time."
+    digest, opened = load(process, photos)
+    assert opened >= 300
+    assert load(process, photos) == (digest, 0)
+    was = (photos/'7.png').stat()
+    b = (photos/'8.png').read_bytes()
+    assert len(b) == was.st_size
+    (photos/'7.png').write_bytes(b)
+    os.utime(photos/'7.png', ns=(was.st_atime_ns, was.st_mtime_ns))
+    changed, opened = load(process, photos)
+    assert changed != digest and opened >= 300
+    (photos/'labels.csv').write_text((photos/'labels.csv').read_text().replace('5.png,2', '5.png,1'))
+    assert load(process, photos) == (changed, 0)  # another label, the same pixels
+
+@pytest.mark.parametrize('after', [0, .1, .3])
+def test_killed_while_decoding(process, photos, tmp_path, after):
+    "Nothing in the cache; the next process decodes as if nothing had been."
+    p = process(FOLDER, photos, .003)
+    time.sleep(.05 + after)
+    p.kill()
+    p.join()
+    assert p.exitcode == -SIGKILL and left(tmp_path/'cache') == []
+    digest, opened = load(process, photos)
+    (tmp_path/'cache').rename(tmp_path/'aside')
+    assert (digest, opened) == load(process, photos) and opened >= 300
+
+def test_two_decode_at_once(process, photos, tmp_path):
+    "Both get the images, the cache gets them once."
+    both = [process(FOLDER, photos, .002) for _ in range(2)]
+    said = [ended(p) for p in both]
+    assert said[0] == said[1] and said[0][0] == 0, said
+    assert sorted(o.split('.')[-1] for o in left(tmp_path/'cache')) == ['npy', 'txt']
+    assert load(process, photos) == (said[0][1].split()[0], 0)
+
+def test_killed_while_writing_a_folder(process, tmp_path):
+    "No folder, rather than half of one; the next process writes it whole."
+    p = process(JPEGS, tmp_path/'digits', .01)
+    until(lambda: list(tmp_path.glob('digits.*.tmp/train/*/*.jpg')))
+    p.kill()
+    p.join()
+    assert p.exitcode == -SIGKILL and not (tmp_path/'digits').exists()
+    status, said = ended(process(JPEGS, tmp_path/'digits', 0))
+    assert status == 0, said
+    rows = (tmp_path/'digits'/'labels.csv').read_text().splitlines()
+    assert rows[0] == 'file,split,index,clean' and len(rows) == 1 + 1437 + 360
+    assert all((tmp_path/'digits'/row.split(',')[0]).stat().st_size for row in rows[1:])
