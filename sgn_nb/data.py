@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from .files import cache_folder, data_folder, download, written
 from .names import lookup
 from .noise import Noise, ASYM_MAPS, HUMAN, human_labels
-from .pixels import in_parallel, pixels
+from .pixels import complain, in_parallel, pixels
 from .targets import check_labels
 
 # %% ../nbs/11_data.ipynb #d7a3acf8
@@ -68,8 +68,8 @@ def _stats(x):
 
 def _byte_stats(x):
     "The same of bytes, exactly and without a copy in floats: a channel holds each of 256 values so and so often."
-    count = lambda part: torch.stack([part[:, c].reshape(-1).bincount(minlength=256) for c in range(x.shape[1])])
-    n,v = sum(map(count, x.split(256))).double(),torch.arange(256).double()/255
+    count = lambda part: np.stack([np.bincount(c.ravel(), minlength=256) for c in part.numpy().swapaxes(0, 1)])
+    n,v = torch.from_numpy(sum(map(count, x.cpu().split(256)))).double(),torch.arange(256).double()/255
     mean = n@v/n.sum(1)
     return mean,((n*(v-mean[:, None])**2).sum(1)/(n.sum(1)-1)).sqrt()
 
@@ -193,20 +193,19 @@ def read_table(
     path,    # a CSV with a header, in UTF-8
 )->dict:     # column name -> its values as text, `[N]`
     "A CSV as columns of text."
+    name = Path(path).name
     try:
-        with open(path, newline='', encoding='utf-8-sig') as f: rows = [row for row in csv.reader(f) if row]
-    except (UnicodeDecodeError, csv.Error) as e: raise ValueError(f'{path} is no CSV in UTF-8 ({e})') from e
-    if len(rows)<2: raise ValueError(f'{path} must have a header and at least one row below it')
-    header,name = [c.strip() for c in rows[0]],Path(path).name
-    twice = [c for c,n in Counter(header).items() if n>1]
-    if twice: raise ValueError(f'{name} has more than one column {twice[0]!r}')
-    k = next((k for k,row in enumerate(rows) if len(row)!=len(header)), 0)
-    if k: raise ValueError(f'row {k+1} of {name} has {len(rows[k])} values, its header has {len(header)}: {",".join(rows[k])!r}')
-    return {c: [row[k] for row in rows[1:]] for k,c in enumerate(header)}
-
-# %% ../nbs/11_data.ipynb #b9b16e72
-def _complain(about, names, most=10):
-    if names: raise ValueError(f"{about}: {', '.join(map(str, names[:most]))}{f' and {len(names)-most:,} more' if len(names)>most else ''}")
+        with open(path, newline='', encoding='utf-8-sig') as f:
+            lines = csv.reader(f)
+            header = [c.strip() for c in next(lines, [])]
+            columns = [[] for _ in header]
+            for row in filter(None, lines):
+                if len(row)!=len(header): raise ValueError(f'line {lines.line_num} of {name} has {len(row)} values, its header has {len(header)}: {",".join(row)!r}')
+                for column,value in zip(columns, row): column.append(value)
+    except (UnicodeDecodeError, csv.Error) as e: raise ValueError(f'{name} is no CSV in UTF-8 ({e})') from e
+    if not columns or not columns[0]: raise ValueError(f'{name} must have a header and at least one row below it')
+    complain(f'columns that {name} has more than once', [c for c,n in Counter(header).items() if n>1])
+    return dict(zip(header, columns))
 
 # %% ../nbs/11_data.ipynb #3a4df73d
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')   # what counts as an image that ought to be listed
@@ -218,10 +217,10 @@ def _check_files(folder, files, unlisted, table):
     for at,_,names in os.walk(folder):
         below = '' if Path(at)==folder else os.path.relpath(at, folder)+os.sep
         there.update([below+n for n in names])
-    _complain(f'files that {table} lists more than once', [f for f,n in Counter(listed).items() if n>1])
-    _complain(f'files that {table} lists and {folder.name} does not have', [f for f in listed if f not in there and not (folder/f).exists()])
+    complain(f'files that {table} lists more than once', [f for f,n in Counter(listed).items() if n>1])
+    complain(f'files that {table} lists and {folder.name} does not have', [f for f in listed if f not in there and not (folder/f).exists()])
     extra = [f for f in sorted(there.difference(listed)) if f.lower().endswith(IMAGES) and not any(p[0]=='.' for p in Path(f).parts)]
-    if unlisted=='error': _complain(f"images in {folder.name} that {table} does not list (unlisted='ignore' leaves them out)", extra)
+    if unlisted=='error': complain(f"images in {folder.name} that {table} does not list (unlisted='ignore' leaves them out)", extra)
 
 # %% ../nbs/11_data.ipynb #d4b3ecdf
 def _rows(table, split_col, N):
@@ -239,6 +238,7 @@ def _class_names(labels, classes, table):
     "The classes in order; all `labels` are among them."
     found = sorted(labels)
     if classes is not None:
+        complain('classes that are given more than once', [c for c,n in Counter(classes).items() if n>1])
         for name in found: lookup(f'class in {table}', name, list(classes))
         return tuple(classes)
     if len(found)<2: raise ValueError(f'{table} must name at least two classes, got only {found[0]!r}')
@@ -259,19 +259,19 @@ def image_folder(
     **about,                  # further fields of `Data`: asym_map, mean, std
 )->Data:                      # images `[N, 3, H, W]`; named after the folder
     "A data set from a folder of images and a CSV of labels."
-    path,(table,name) = Path(path),_find_table(path, labels_csv)
+    (table,name),path = _find_table(path, labels_csv),Path(os.path.abspath(path))
     column = lambda c: [v.strip() for v in lookup(f'column of {name}', c, table)]
     files,given,best = column(file_col),column(label_col),column(clean_col or label_col)
-    if split_col!='split' and split_col: column(split_col)
+    if split_col not in ('split', None): column(split_col)
     _check_files(path, files, unlisted, name)
     train,test = _rows(table, split_col, len(files))
-    used = [(label_col, given, train), (clean_col or label_col, best, train+test if clean_col else test)]
-    for c,labels,rows in used: _complain(f'rows of {name} without a label in column {c!r}{"" if clean_col else " (and no clean_col is given)"}', [files[i] for i in rows if not labels[i]])
+    used = [(f'{label_col!r}', given, train), (f'{clean_col!r}', best, train+test)] if clean_col else [(f'{label_col!r}, and no clean_col is given', given, train+test)]
+    for where,labels,rows in used: complain(f'rows of {name} without a label in column {where}', [files[i] for i in rows if not labels[i]])
     classes = _class_names({labels[i] for _,labels,rows in used for i in rows}, classes, name)
     ids = lambda labels, rows: [*map({c: k for k,c in enumerate(classes)}.get, [labels[i] for i in rows])]
     x,n = pixels(path, [files[i] for i in train+test], size),len(train)
-    return from_arrays(x[:n], ids(given, train), x[n:] if test else None, ids(best, test) if test else None, true=ids(best, train) if clean_col else None,
-                       name=path.resolve().name, classes=classes, **about)
+    tested,known = (x[n:], ids(best, test)) if test else (),ids(best, train) if clean_col else None
+    return from_arrays(x[:n], ids(given, train), *tested, true=known, name=path.name, classes=classes, **about)
 
 # %% ../nbs/11_data.ipynb #a17bbd4a
 def _find_table(path, labels_csv):
@@ -321,7 +321,7 @@ def show_examples(
     "A grid of images with their given labels; wrong ones in red, the true label after the arrow."
     import matplotlib.pyplot as plt
     rows,name = -(-min(n, len(examples))//cols),lambda k: classes[k] if classes else str(int(k))
-    long = max(len(name(k)) for k in range(len(classes or ()) or 1))>3
+    long = max(map(len, classes or ['']))>3
     fig,axs = plt.subplots(rows, cols, figsize=(.72*cols, (1.12 if long else .95)*rows), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for ax,x,y,t in zip(axs.flat, examples.x[:n], examples.y, examples.y if examples.true is None else examples.true):
@@ -352,8 +352,9 @@ def plot_counts(
     counts,at = class_counts(examples, len(names)),torch.arange(len(names))
     if ax is None: _,ax = plt.subplots(figsize=(6, 2.3))
     for k,(label,n) in enumerate(counts.items()): ax.bar(at+.4*k-.2*(len(counts)-1), n, .38, label=label)
-    ax.set_xticks(at.tolist(), names, rotation=45 if max(len(str(n)) for n in names)>3 else 0)
-    ax.set(ylabel='examples'); ax.legend(loc='lower right')
+    long = max(len(str(n)) for n in names)>3
+    ax.set_xticks(at.tolist(), names, **(dict(rotation=45, ha='right', rotation_mode='anchor') if long else {}))
+    ax.set(ylabel='examples'); ax.legend(loc='lower center', bbox_to_anchor=(.5, 1), ncols=2, frameon=False)
     return ax
 
 # %% ../nbs/11_data.ipynb #7101fce1
@@ -461,8 +462,7 @@ def _listing(data, columns):
     names,train,test = data.classes or tuple(map(str, range(data.K))),data.train,data.test
     if train.x.dim()!=4 or train.x.shape[1] not in (1, 3): raise ValueError(f'{data.name} must hold grey or RGB images [N, 1 or 3, H, W], got {list(train.x.shape)}')
     if data.val is not None: raise ValueError(f'{data.name} must be whole, but it has been split: write the folder before `split`')
-    bad = [n for n in names if Path(n).name!=n]
-    if bad: raise ValueError(f'classes must have names that a folder can have, got {bad[0]!r}')
+    complain('classes must have names that a folder can have, unlike', [n for n in names if Path(n).name!=n])
     labels = {} if train.true is None else {'clean': train.true}
     if train.true is None or (train.y!=train.true).any(): labels['label'] = train.y
     for c,l in columns.items():

@@ -26,6 +26,7 @@ def check_images(
 ):
     "A `ValueError` unless inputs are images, large enough, and there is something to predict."
     if len(shape)!=3: raise ValueError(f'{net} takes images (C, H, W), got inputs of shape {tuple(shape)}')
+    if shape[0]<1: raise ValueError(f'{net} takes images with at least one channel, got shape {tuple(shape)}')
     if min(shape[1:])<least: raise ValueError(f'{net} takes images of {least} pixels or more, got {shape[1]} x {shape[2]}')
     if n_out<1: raise ValueError(f'n_out must be at least 1, got {n_out}')
 
@@ -150,6 +151,7 @@ def mlp(
     width:int=128,  # of the two hidden layers
 )->nn.Module:       # `[b, *shape]` -> `[b, n_out]`
     "Two hidden layers with batch normalisation."
+    if min(n_out, width)<1: raise ValueError(f'n_out and width must be at least 1, got {n_out} and {width}')
     hidden = lambda ci: [nn.Linear(ci, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(nn.Flatten(), *hidden(math.prod(shape)), *hidden(width), nn.Linear(width, n_out))
 

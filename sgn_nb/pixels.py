@@ -112,6 +112,7 @@ def pixels(
     size:int=None,   # scale the middle squares to `size` × `size` pixels; as they are unless given
 )->Tensor:           # `[N, 3, H, W]`, uint8
     "All images as one tensor: decoded the first time, from the cache afterwards."
+    if size is not None and not (isinstance(size, int) and size>0): raise ValueError(f'size must be a whole number of pixels, at least 1, got {size!r}')
     quick,rested = fingerprint(folder, files)
     known = cache_folder()/'pixels'/f'{quick}.txt'
     sure = (was := _remembered(known)) or content(folder, files)

@@ -53,12 +53,13 @@ def child(log, script, *args):
     runpy.run_path(script, run_name='__main__')
 
 @pytest.fixture(scope='session')
-def imported():
-    "The process to fork from: it has one thread, and nothing of the tests' own state."
+def imported(tmp_path_factory):
+    "The process to fork from: it has one thread, a cache of its own, and nothing of the tests' own state."
     server = multiprocessing.get_context('forkserver')
     server.set_forkserver_preload(['pytest', 'sgn_nb.cli', 'sgn_nb.runner', 'sgn_nb.tables'])
     with pytest.MonkeyPatch.context() as m:
         for k in 'OMP_NUM_THREADS', 'IN_TEST': m.setenv(k, '1')
+        m.setenv('SGN_CACHE', str(tmp_path_factory.mktemp('cache')))
         forkserver.ensure_running()
     return server
 
