@@ -94,7 +94,8 @@ def from_matrix(cls:Noise,
     T,  # `[K, K]`, row = true class, column = given label, rows sum to 1
 ):      # a `Noise` of kind 'matrix'
     "Noise with a given row-stochastic transition matrix."
-    T = torch.as_tensor(T, dtype=torch.float64).cpu()
+    try: T = torch.as_tensor(T, dtype=torch.float64).cpu()
+    except (TypeError, ValueError, RuntimeError): raise ValueError(f'T must be a K×K matrix of numbers, got {str(T)[:60]!r}') from None
     if T.ndim!=2 or T.shape[0]!=T.shape[1] or len(T)<2: raise ValueError(f'T must be a K×K matrix with K of at least 2, got shape {list(T.shape)}')
     if not (T>=0).all(): raise ValueError(f'T must have entries >= 0, got {T[~(T>=0)][0].item():g}')
     off = (T.sum(1)-1).abs()

@@ -23,6 +23,15 @@ def stepper(name, net, train):
         return time.perf_counter()-start
     return step
 
+def one_round(steps):
+    "Method -> seconds of its step, and their ratio to the mean of the steps of cross-entropy just before and after it."
+    got,before = {},steps['ce']()
+    for name in steps:
+        took,after = steps[name](),steps['ce']()
+        got[name] = took,2*took/(before+after)
+        before = after
+    return got
+
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--rounds', type=int, default=5); p.add_argument('--net', default='wrn28_2')
@@ -34,11 +43,11 @@ if __name__ == '__main__':
     steps = {name: stepper(name, args.net, train) for name in METHODS}
     for step in steps.values(): step()                                            # the first is never like the others
     load,start = os.getloadavg()[0],time.perf_counter()
-    rounds = [{name: step() for name,step in steps.items()} for _ in range(args.rounds)]
-    record = {'what': 'seconds of one training step, and its ratio to cross-entropy in the same round (medians)', 'net': args.net, 'batch': args.batch,
+    rounds = [one_round(steps) for _ in range(args.rounds)]
+    record = {'what': 'seconds of one training step, and its ratio to the steps of cross-entropy just before and after it (medians)', 'net': args.net, 'batch': args.batch,
               'classes': 10, 'precision': 'fp32', 'rounds': args.rounds, 'load_before': round(load, 2),
-              'seconds': {n: round(median(r[n] for r in rounds), 3) for n in steps},
-              'relative': {n: round(median(r[n]/r['ce'] for r in rounds), 2) for n in steps},
+              'seconds': {n: round(median(r[n][0] for r in rounds), 3) for n in steps},
+              'relative': {n: round(median(r[n][1] for r in rounds), 2) for n in steps},
               'env': environment('cpu', {'rounds': time.perf_counter()-start})}
     out = Path(__file__).parent.parent/'records'/'speed'/f'{args.net}_steps.json'
     out.parent.mkdir(parents=True, exist_ok=True)
