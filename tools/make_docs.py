@@ -46,6 +46,7 @@ def finish(text, base, ids):
         if anchor and anchor not in ids.get(name, ()): anchor = anchor.split('.')[0]
         return f'href="{name or "index.html"}{"#"*bool(anchor)}{anchor}"'
     text = re.sub(rf'href="{re.escape(base)}/?([^"]*)"', link, text)
+    text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')  # the formulas stand before the first view
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
 def replace(path, old, new):
