@@ -21,7 +21,8 @@ test: $(VENV)/.dev ## every notebook's tests and those in tests/ (FLAGS="slow gp
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs $(ARGS)
 
-readme: $(VENV)/.dev ## README.md from nbs/index.ipynb, nbs/nbdev.yml from settings.ini
+readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; nbs/nbdev.yml and the Colab badges from settings.ini
+	@$(PY) tools/make_colab.py
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
 

@@ -21,8 +21,10 @@
   const colours = (img) => {  // does the picture hold more than one?
     const c = Object.assign(document.createElement("canvas"), { width: img.naturalWidth, height: img.naturalHeight }), x = c.getContext("2d");
     x.drawImage(img, 0, 0);
-    const p = new Uint32Array(x.getImageData(0, 0, c.width, c.height).data.buffer);
-    return p.some((v) => v !== p[0]);
+    try {
+      const p = new Uint32Array(x.getImageData(0, 0, c.width, c.height).data.buffer);
+      return p.some((v) => v !== p[0]);
+    } catch (e) { return true; }  // a file beside a page on the disk must not be read; the server's visit judges it
   };
   const name = (i) => i.alt || i.getAttribute("src").slice(0, 40);
   const imgs = all("main img").filter((i) => !/^https?:/.test(i.getAttribute("src")));  // not the badges of other sites
