@@ -26,6 +26,8 @@
       return p.some((v) => v !== p[0]);
     } catch (e) { return true; }  // a file beside a page on the disk must not be read; the server's visit judges it
   };
+  const scrolls = (el) => el && (/auto|scroll/.test(getComputedStyle(el).overflowX) || scrolls(el.parentElement));
+  const beyond = (el) => { const r = el.getBoundingClientRect(); return r.width > 1 && r.right > innerWidth + 1 && !el.closest(".katex-mathml, svg") && !scrolls(el.parentElement); };
   const name = (i) => i.alt || i.getAttribute("src").slice(0, 40);
   const imgs = all("main img").filter((i) => !/^https?:/.test(i.getAttribute("src")));  // not the badges of other sites
   const words = document.querySelector("main").cloneNode(true);
@@ -39,6 +41,7 @@
     unnamed: all("img, svg[role=img], canvas").filter((i) => !(i.alt || i.getAttribute("aria-label") || "").trim()).map(name),
     links: all("a[href]").map((a) => a.href),
     background: getComputedStyle(document.body).backgroundColor,
+    cut: all("main *").filter(beyond).map((e) => `${e.tagName.toLowerCase()}.${e.className} "${e.textContent.trim().slice(0, 30)}"`),
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     shift: window.layoutShift || 0,
   };

@@ -119,7 +119,7 @@ class Check:
         small, _, wrong = self.visit(self.http, name, width=PHONE)
         found['opens on a phone'] = wrong
         if small:
-            found['fits a phone'] = [f"{small['wide']} px wider than {PHONE}"]*(small['wide'] > 0)
+            found['fits a phone'] = [f"{small['wide']} px wider than {PHONE}"]*(small['wide'] > 0) + [f'cut off: {o}' for o in small['cut']]
             found['does not jump on a phone'] = [f"layout shift {small['shift']:.2f}, more than {JUMP}"]*(small['shift'] > JUMP)
 
         disk, hits, wrong = self.visit(self.site.as_uri() + '/', name, act=self.search)
