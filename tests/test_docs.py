@@ -20,6 +20,7 @@ BROKEN = {
     'a formula in error':     (r'<span class="math inline">\(\frac{x\)</span>', 'formulas are rendered'),
     'an extra formula':       (r'<span class="math inline">\(x\)</span>', 'formulas in the notebook'),
     'a leftover of Markdown': ('<p>::: {.note}</p>', ':::'),
+    'a link in code':         ('<pre>d, # see [`ilr`](https://example.org)</pre>', '](https:'),
     'an empty figure':        (f'<img alt="nothing" src="data:image/png;base64,{png(255)}">', 'more than one colour: nothing'),
     'a broken figure':        ('<img alt="torn" src="data:image/png;base64,iVBORw0KGgo=">', 'figures decode: torn'),
     'a figure without text':  ('<img src="images/colab.svg">', 'figures have a text'),

@@ -35,7 +35,8 @@
   return {
     faint: [...faint],
     formulas: all(".katex").length,
-    unrendered: [...all(".katex-error").map((e) => e.textContent), ...(words.textContent.match(/.{0,20}(\$\$|\\begin\{|:::|\\\(|\\\[).{0,20}/g) || [])],
+    unrendered: [...all(".katex-error").map((e) => e.textContent), ...(words.textContent.match(/.{0,20}(\$\$|\\begin\{|:::|\\\(|\\\[).{0,20}/g) || []),
+      ...all("main pre").flatMap((e) => e.textContent.match(/.{0,20}\]\(https?:.{0,20}/g) || [])],
     undecoded: imgs.filter((i) => !i.complete || !i.naturalWidth).map(name),
     blank: imgs.filter((i) => i.naturalWidth && !colours(i)).map(name),
     unnamed: all("img, svg[role=img], canvas").filter((i) => !(i.alt || i.getAttribute("aria-label") || "").trim()).map(name),

@@ -40,11 +40,14 @@ class Handler(SimpleHTTPRequestHandler):
     def translate_path(self, path): return super().translate_path(path[len(SUB)-1:] if path.startswith(SUB) else '/not there')
     def log_message(self, *args): pass
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *args): pass  # a page that is closed breaks off what it was loading; what matters, the browser reports
+
 class Check:
     "A site, a browser, and what was found: `self.found[page]` is {check: problems}."
     def __init__(self, site, browser):
         self.site, self.browser, self.found = site, browser, defaultdict(dict)
-        self.server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, directory=str(site)))
+        self.server = Server(('127.0.0.1', 0), partial(Handler, directory=str(site)))
         Thread(target=self.server.serve_forever, daemon=True).start()
         self.http = f'http://127.0.0.1:{self.server.server_port}{SUB}'
         self.notebooks = {page_name(nb): nb for nb in (ROOT/'nbs').glob('[!_.]*.ipynb')}

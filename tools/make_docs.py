@@ -1,5 +1,5 @@
 "The site in _docs/, without Quarto: nbdev processes the notebooks, smalldocs lays them out, KaTeX comes from this machine."
-import base64, os, re, shutil, struct, sys
+import base64, json, os, re, shutil, struct, sys
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +21,14 @@ def katex():
     for folder in KATEX:
         if (folder/'contrib/auto-render.js').exists(): return folder
     sys.exit(f"KaTeX is in none of {', '.join(map(str, KATEX))}: apt-get install libjs-katex")
+
+def mend(path):
+    "nbdev links names in a signature's comments as in words; between code fences that is no link, but noise."
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    for data in (o['data'] for c in nb['cells'] for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})):
+        words = ''.join(data['text/markdown'])
+        data['text/markdown'] = re.sub(r'^```.*?^```', lambda m: re.sub(r'\[(`[^`\n]+`)\]\(http[^)\s]*\)', r'\1', m[0]), words, flags=re.M | re.S)
+    path.write_text(json.dumps(nb), encoding='utf-8')
 
 class Site(site.Site):
     "A smalldocs site with nbdev's page names, and links into the repository that lead there."
@@ -60,7 +68,7 @@ def main():
     from nbdev.serve import proc_nbs
     maths = katex()
     proc = proc_nbs(n_workers=2, force=True)
-
+    for nb in proc.glob('*.ipynb'): mend(nb)
     layout.KATEX = 'site_libs/katex'  # instead of a server's: all pages are in one folder, so this is right for each
     made = Site(config.load(proc), quiet=True)
     made.build()
