@@ -83,9 +83,11 @@ def _data(dataset, root, labels, file_column, label_column, clean_column, image_
     "The data set that the options ask for, and what they add to its spec."
     from sgn_nb.data import image_folder, load_data
     if Path(dataset).is_dir():
+        if root: raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
         data = image_folder(dataset, labels, file_column, label_column, clean_column or None, size=image_size)
         return data,{'dataset': data.name, 'label_column': label_column, 'clean_column': clean_column, 'noise': 'none'}
-    for name,v,usual in (('label_column', label_column, 'label'), ('clean_column', clean_column, ''), ('labels', labels, 'labels.csv')):
+    for name,v,usual in (('labels', labels, 'labels.csv'), ('file_column', file_column, 'file'), ('label_column', label_column, 'label'),
+                         ('clean_column', clean_column, ''), ('image_size', image_size, None)):
         if v!=usual: raise ValueError(f'{name} is for a folder of images with a CSV, and {dataset!r} is not a folder')
     return load_data(dataset, root or None),{'dataset': dataset}
 

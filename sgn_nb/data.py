@@ -8,6 +8,7 @@ __all__ = ['DATASETS', 'IMAGES', 'Examples', 'Data', 'from_arrays', 'from_npz', 
            'plot_counts', 'shift_flip', 'Batches', 'pixel_hash', 'jpeg_folder']
 
 # %% ../nbs/11_data.ipynb #c25a7b50
+import copy
 import csv
 import hashlib
 import os
@@ -415,6 +416,16 @@ def epoch(self:Batches,
         if self.seed is not None and x.dim()==4: x = shift_flip(x, self.pad, dy[i], dx[i], mirror[i])
         x = x.float().div_(255) if x.dtype==torch.uint8 else x
         yield x.sub_(self.mean).div_(self.std),self.y[i],i        # in place: `x` is a copy
+
+# %% ../nbs/11_data.ipynb #bff574eb
+@patch
+def plain(self:Batches,
+    batch:int=1000,  # examples in a batch, at most
+)->Batches:          # of the same examples, not copied
+    "All examples in order: neither shuffled nor augmented."
+    other = copy.copy(self)
+    other.batch,other.seed,other.drop_last,other.pad,other.flip = min(batch, len(self.x)),None,False,0,False
+    return other
 
 # %% ../nbs/11_data.ipynb #b886f49c
 def pixel_hash(

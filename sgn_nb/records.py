@@ -24,9 +24,9 @@ def save_record(
     record:dict,  # with an `id`
     folder,       # where records live
 )->Path:          # the file
-    "Write `folder/id.json`, all or nothing."
+    "Write `folder/id.json`, all or nothing; a record that is there stays."
     path = Path(folder)/f"{record['id']}.json"
-    with written(path) as tmp: tmp.write_text(to_json(record))
+    with written(path, keep=True) as tmp: tmp.write_text(to_json(record))
     return path
 
 # %% ../nbs/41_records.ipynb #0d15e41b

@@ -60,8 +60,7 @@ def run(
     how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'schedule', 'test_every')}
     how.update(config=asdict(spec) | hashes, watch=x, on=on)
     seconds = {'train': 0., 'eval': 0.}
-    plain = Batches(data, data.train, min(1000, len(data.train)), device=on.device)    # for methods that look at the data between stages
-    for k,stage in enumerate(method.stages(plain)):
+    for k,stage in enumerate(method.stages(train.plain())):                            # some look at the data between stages
         title = progress and f'{progress}{f", stage {k+1}" if k else ""}'
         got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}
