@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'save_record', 'to_json', 'load_record', 'load_records', 'select', 'save_failure', 'load_failures',
-           'predictors', 'peak_memory', 'commit', 'environment']
+           'predictors', 'load', 'peak_memory', 'commit', 'environment']
 
 # %% ../nbs/41_records.ipynb #b3248541
 import json
@@ -94,6 +94,21 @@ def predictors(
 )->list:          # of names
     "The predictors for which the last epoch has this figure."
     return [k.split('/')[1] for k in record['curve'][-1] if k.startswith(f'{key}/')]
+
+# %% ../nbs/41_records.ipynb #cf205baa
+def load(
+    folder,  # where records live
+):           # a pandas DataFrame
+    "Records as a table: the spec's fields, `settings.NAME`, and the last epoch's figures, a row a run and predictor."
+    import pandas as pd
+    rows = []
+    for r in load_records(folder):
+        spec,last = dict(r['spec']),r['curve'][-1]
+        run = {'id': r['id'], **{f'settings.{k}': v for k,v in spec.pop('settings', {}).items()}, **spec, **{k: r.get(k) for k in ('labels', 'pixels', 'realised_rate')},
+               **{f'seconds.{k}': v for k,v in r.get('env', {}).get('seconds', {}).items()}, **{k: v for k,v in last.items() if '/' not in k}}
+        for p in predictors(r, 'test_acc') or predictors(r, 'val_acc') or [None]:
+            rows.append(run | {'predictor': p} | {k.split('/')[0]: v for k,v in last.items() if p and k.endswith(f'/{p}')})
+    return pd.DataFrame(rows)
 
 # %% ../nbs/41_records.ipynb #93211746
 def peak_memory():  # MB, or `None` where the system does not tell (Windows)
