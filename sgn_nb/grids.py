@@ -114,7 +114,7 @@ def run_grid(
     count = lambda: [state(s, out) for s in specs]
     done = len(specs)-count().count('to do')
     crew = [_start(specs, out, device, max(1, (os.cpu_count() or 1)//workers)) for _ in range(workers if done<len(specs) else 0)]
-    with tqdm(total=len(specs), initial=done, desc=title, unit='run', disable=done==len(specs)) as bar:
+    with tqdm(total=len(specs), initial=done, desc=title, unit='run', mininterval=5, disable=done==len(specs)) as bar:
         while any(p.poll() is None for p in crew):
             time.sleep(.2)
             bar.update(len(specs)-count().count('to do')-bar.n)
