@@ -8,7 +8,7 @@ comma  := ,
 export PYTHONUNBUFFERED = 1
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo; echo "  make demo PYTHON=python3.12    with another Python (>= $(MIN))"
 	@echo "  make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu    a far smaller download, for Linux without a GPU"
 
@@ -21,9 +21,16 @@ test: $(VENV)/.dev ## every notebook's tests and those in tests/ (FLAGS="slow gp
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs $(ARGS)
 
-readme: $(VENV)/.dev ## README.md from nbs/index.ipynb, nbs/nbdev.yml from settings.ini
+readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; nbs/nbdev.yml and the Colab badges from settings.ini
+	@$(PY) tools/make_colab.py
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
+
+docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)
+	@$(PY) tools/make_docs.py
+
+docs-test: $(VENV)/.docs ## every page of _docs/ in a real browser (needs chromium)
+	@$(PY) tools/check_docs.py $(ARGS)
 
 clean: ## remove what was built, and the virtual environment
 	rm -rf $(VENV) build dist *.egg-info _docs _proc
@@ -41,6 +48,11 @@ $(VENV)/.dev: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
 	@$(PIP) -e ".[dev]"
 	@echo "$(CURDIR)" | tee $(VENV)/.run > $@
 
+$(VENV)/.docs: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
+	@echo "installing sgn_nb, PyTorch and what the tests and the site need into $(VENV) (one time, some minutes) ..."
+	@$(PIP) -e ".[dev,docs]"
+	@echo "$(CURDIR)" | tee $(VENV)/.run $(VENV)/.dev > $@
+
 # pip before 22.3 cannot install this project editable; a newer one is left as it is.
 $(VENV)/pyvenv.cfg:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: sgn_nb needs Python $(MIN) or newer" >&2; exit 1; }
@@ -52,4 +64,4 @@ $(VENV)/pyvenv.cfg:
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PIP) 'pip>=22.3'
 
-.PHONY: help demo test lab readme clean moved
+.PHONY: help demo test lab readme docs docs-test clean moved

@@ -28,8 +28,9 @@ def test_export_and_clean_leave_no_difference(copy):
     assert differences(before, snapshot(copy)) == []
 
 def test_readme_and_site_settings_are_made(copy):
-    "README.md comes from index.ipynb, nbdev.yml from settings.ini: `make readme` was run."
+    "README.md comes from index.ipynb, nbdev.yml and the Colab badges from settings.ini: `make readme` was run."
     before = snapshot(copy)
+    run(sys.executable, 'tools/make_colab.py', cwd=copy)
     run(sys.executable, 'tools/make_readme.py', cwd=copy)
     run(sys.executable, '-c', 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()', cwd=copy)
     assert differences(before, snapshot(copy)) == []
@@ -71,7 +72,8 @@ def test_the_owner_is_named_in_settings_alone():
     "Whoever forks changes one line: all other mentions are made from it."
     made = {'settings.ini', 'README.md', 'nbdev.yml', '_modidx.py'}
     owner = re.compile(rf"github\.com/{CFG['user']}\b|\b{CFG['user']}\.github\.io")
-    texts = {p: p.read_text() for p in files() if p.suffix in {'.py', '.md', '.yml', '.toml', '.ipynb', '.in'} and p.name not in made}
+    badge = re.compile(r'.*(colab\.research\.|git clone).*')  # made by tools/make_colab.py
+    texts = {p: badge.sub('', p.read_text()) for p in files() if p.suffix in {'.py', '.md', '.yml', '.toml', '.ipynb', '.in'} and p.name not in made}
     assert [p.name for p,s in texts.items() if owner.search(s)] == []
 
 def test_one_version():

@@ -1,0 +1,88 @@
+"The site in _docs/, without Quarto: nbdev processes the notebooks, smalldocs lays them out, KaTeX comes from this machine."
+import base64, os, re, shutil, struct, sys
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parent.parent
+KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]  # where Debian and Ubuntu put it
+FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
+# A page opened from the disk may load a script, but not fetch a file.
+LOAD = '''index = await new Promise((done, fail) => {
+        const s = document.createElement("script");
+        s.src = offset + "search.js"; s.onload = () => done(window.searchIndex); s.onerror = fail;
+        document.head.append(s);
+      });'''
+
+try: from smalldocs import config, layout, site
+except ImportError: sys.exit(f'smalldocs is missing from {sys.executable}: `make docs` installs it, or pip install -e ".[dev,docs]"')
+
+
+def katex():
+    "The folder of this machine's KaTeX."
+    for folder in KATEX:
+        if (folder/'contrib/auto-render.js').exists(): return folder
+    sys.exit(f"KaTeX is in none of {', '.join(map(str, KATEX))}: apt-get install libjs-katex")
+
+class Site(site.Site):
+    "A smalldocs site with nbdev's page names, and links into the repository that lead there."
+    def read(self, src):
+        page = super().read(src)
+        page.out = PurePosixPath(page.front.get('output-file', page.out))
+        return page
+
+    def resolve(self, href, page, record=True):
+        web = self.project.website
+        if href.startswith('../'): return f"{web['repo-url']}/blob/{web['repo-branch']}/{href[3:]}"
+        return super().resolve(href, page, record)
+
+def sized(img):
+    "An inline picture with its width and height, so that the text does not jump when it appears."
+    w, h = struct.unpack('>II', base64.b64decode(img[1][:32])[16:24])
+    return img[0].replace('<img ', f'<img width="{w}" height="{h}" ')
+
+def finish(text, base, ids):
+    "A page's HTML: links of the site's own made relative, and to the class where a method has no heading of its own."
+    def link(m):
+        name, _, anchor = m[1].partition('#')
+        if anchor and anchor not in ids.get(name, ()): anchor = anchor.split('.')[0]
+        return f'href="{name or "index.html"}{"#"*bool(anchor)}{anchor}"'
+    text = re.sub(rf'href="{re.escape(base)}/?([^"]*)"', link, text)
+    text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')  # the formulas stand before the first view
+    return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
+
+def replace(path, old, new):
+    "Change a file of smalldocs; one that has changed since is an error, not silence."
+    text = path.read_text(encoding='utf-8')
+    if old not in text: sys.exit(f'{path.name} no longer holds {old!r}: is it smalldocs 0.5.4?')
+    path.write_text(text.replace(old, new), encoding='utf-8')
+
+def main():
+    os.chdir(ROOT)
+    from nbdev.serve import proc_nbs
+    maths = katex()
+    proc = proc_nbs(n_workers=2, force=True)
+
+    layout.KATEX = 'site_libs/katex'  # instead of a server's: all pages are in one folder, so this is right for each
+    made = Site(config.load(proc), quiet=True)
+    made.build()
+    if made.broken: sys.exit('broken links:\n' + '\n'.join(f'{src}: {href}' for src,href in made.broken))
+
+    libs, pages = made.out/'site_libs', sorted(made.out.glob('*.html'))
+    shutil.copytree(maths, libs/'katex', ignore=shutil.ignore_patterns('*.mjs', '*.ttf', '*.woff'))
+    for name in 'katex', 'contrib/auto-render':  # Debian's are not always minified
+        if not (libs/f'katex/{name}.min.js').exists(): shutil.copy(libs/f'katex/{name}.js', libs/f'katex/{name}.min.js')
+    for css in (libs/'themes').glob('*.css'):
+        css.write_text(re.sub(r'@import url\([^)]*\);?', '', css.read_text(encoding='utf-8')), encoding='utf-8')
+    replace(libs/'smalldocs.js', FETCH, LOAD)
+    (made.out/'search.js').write_text(f"window.searchIndex = {(made.out/'search.json').read_text(encoding='utf-8')};", encoding='utf-8')
+    (made.out/'search.json').unlink()
+
+    texts = {p: p.read_text(encoding='utf-8') for p in pages}
+    ids = {p.name: set(re.findall(r'\bid="([^"]+)"', t)) for p,t in texts.items()}
+    base = made.project.website['site-url']
+    for p,t in texts.items(): p.write_text(finish(t, base, ids), encoding='utf-8')
+    (made.out/'.nojekyll').touch()  # GitHub Pages: serve the files as they are
+    shutil.rmtree(ROOT/'_docs', ignore_errors=True)
+    shutil.move(made.out, ROOT/'_docs')
+    print(f'{len(pages)} pages in _docs/: open _docs/index.html')
+
+if __name__ == '__main__': main()
