@@ -30,6 +30,9 @@ def console(
         except (ValueError, OSError, FloatingPointError) as e:
             print(f'{f.__name__}: {e}', file=sys.stderr)
             sys.exit(2)
+        except KeyboardInterrupt:
+            print(f'{f.__name__}: stopped', file=sys.stderr)
+            sys.exit(130)
     return main
 
 # %% ../nbs/59_cli.ipynb #209f8206
@@ -83,31 +86,38 @@ def _settings(text):
     except (SyntaxError, ValueError, AttributeError): raise ValueError(f'settings must read name=value,name=value, got {text!r}') from None
 
 # %% ../nbs/59_cli.ipynb #1c40795d
-def _data(dataset, root, labels, file_column, label_column, clean_column, image_size):
+def _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size):
     "The data set that the options ask for, and what they add to its spec."
-    from sgn_nb.data import image_folder, load_data
-    if Path(dataset).is_dir():
-        if root: raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
-        data = image_folder(dataset, labels, file_column, label_column, clean_column or None, size=image_size)
-        return data,{'dataset': data.name, 'label_column': label_column, 'clean_column': clean_column, 'noise': 'none'}
+    from sgn_nb.data import image_folder, load_data, own_data, train_size
+    own = Path(dataset) if Path(dataset).is_dir() else own_data(dataset, root or None)
+    if own and own.is_dir():
+        if root and own==Path(dataset): raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
+        data = image_folder(own, labels, file_column, label_column, clean_column or None, classes=_names(classes), size=image_size, unlisted=unlisted)
+        return data,{'dataset': data.name, 'label_column': label_column, 'clean_column': clean_column, 'image_size': image_size, 'noise': 'none'}
+    if not own: train_size(dataset)                                               # says so if there is nothing of that name
     for name,v,usual in (('labels', labels, 'labels.csv'), ('file_column', file_column, 'file'), ('label_column', label_column, 'label'),
-                         ('clean_column', clean_column, ''), ('image_size', image_size, None)):
+                         ('clean_column', clean_column, ''), ('classes', classes, ''), ('unlisted', unlisted, 'error'), ('image_size', image_size, None)):
         if v!=usual: raise ValueError(f'{name} is for a folder of images with a CSV, and {dataset!r} is not a folder')
-    return load_data(dataset, root or None),{'dataset': dataset}
+    data = load_data(dataset, root or None)
+    return data,{'dataset': data.name} | ({'noise': 'none'} if data.train.true is None else {})
+
+def _names(text): return [c.strip() for c in text.split(',')] if text else None
 
 # %% ../nbs/59_cli.ipynb #57be22dd
 def sgn_train(
-    dataset:str='digits',      # What to learn from: digits, cifar10, cifar100, an .npz file, or a folder of images with a CSV of labels.
+    dataset:str='digits',      # What to learn from: digits, cifar10, cifar100, an .npz file, or a folder of images with a CSV of labels, here or in SGN_DATA.
     root:str='',               # The folder that holds CIFAR as torchvision stores it. Without it, SGN_DATA and the cache are searched, then it is downloaded.
     labels:str='labels.csv',   # The folder's CSV, one row an image. A relative path starts at the folder.
     file_column:str='file',    # The CSV's column of file names.
     label_column:str='label',  # The CSV's column of given labels, which may be wrong.
     clean_column:str='',       # The CSV's column of true labels, if there is one. It is used to measure, never to train.
+    classes:str='',            # The folder's classes in order, such as cat,dog,eel. Those that occur, sorted, unless given.
+    unlisted:str='error',      # What images are that lie in the folder and not in the CSV: error, or ignore.
     image_size:int=None,       # Resize the folder's images to so many pixels; needed where their sizes differ.
-    noise:str=None,            # Noise to put on clean labels: none, sym-0.4, sym-0.4-excl, asym-0.4, pair-0.4, idn-0.4, cifarn-worst. The default is sym-0.4, and none for a folder.
+    noise:str=None,            # Noise to put on clean labels: none, sym-0.4, sym-0.4-excl, asym-0.4, pair-0.4, idn-0.4, cifarn-worst. The default is sym-0.4, and none for a folder or where no true labels are known.
     method:str='sgn',          # How to learn: ce, ls, gce, nan, forward, elr, sop, nal, het, ln, coteaching or sgn.
     settings:str='',           # The method's own settings, such as gamma=.01,correct=False.
-    net:str=None,              # The network: small_cnn, mlp, fast_cnn, wrn28_2. The default is small_cnn for digits, fast_cnn for images.
+    net:str=None,              # The network: small_cnn, fast_cnn, wrn10_1, wrn28_2 or mlp. The default is small_cnn for digits, fast_cnn for images.
     n_train:int=None,          # How many examples to draw for training and validation; all unless given.
     val_share:float=.1,        # The share of them that is kept for validation, with labels as noisy as the rest.
     epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images.
@@ -128,7 +138,7 @@ def sgn_train(
     chosen = {k: v for k,v in chosen.items() if v is not None}
     asked = dict(method=method, settings=_settings(settings), n_train=n_train, val_share=val_share, seed=seed)
     Spec(**chosen, **asked)                                                       # a misspelt name must not wait for sixty thousand images
-    data,about = _data(dataset, root, labels, file_column, label_column, clean_column, image_size)
+    data,about = _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size)
     spec = Spec(**{**recipe(data, device), **about, **chosen, **asked})
     record = run(spec, out, device, progress=method, data=data)
     last = max(Path(out).glob(f"{record['id']}.*.ckpt"), default='none')

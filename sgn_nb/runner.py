@@ -25,7 +25,7 @@ def prepare(
     data=None,  # `Data` of your own, still whole; by default the spec's data set is loaded by its name
 ):              # `Data` with noisy train and val
     "Load, corrupt, split: the data of a run."
-    columns = {'label_col': spec.label_column, 'clean_col': spec.clean_column or None} if spec.label_column else {}
+    columns = {k: v for k,v in (('label_col', spec.label_column), ('clean_col', spec.clean_column), ('size', spec.image_size)) if v}
     data = split(corrupt(data or load_data(spec.dataset, **columns), spec.noise, spec.seed), spec.seed, spec.val_share, spec.n_train)
     if not (data.val or data.test): raise ValueError(f'{data.name} has no test examples: val_share must be above 0, got {spec.val_share}')
     return data
