@@ -55,7 +55,9 @@ class Spec:
     test_every:int=1               # score the test set every so many epochs, and the last
     watch:int=0                    # mislabelled examples to follow through training
 
-    def __post_init__(self): check(self)
+    def __post_init__(self):
+        object.__setattr__(self, 'settings', {k: v.tolist() if hasattr(v, 'tolist') else v for k,v in self.settings.items()})   # what JSON knows
+        check(self)
     @property
     def id(self): return spec_id(self)
 

@@ -77,7 +77,7 @@ def run(
         title = progress and f'{progress}{f", stage {k+1}" if k else ""}'
         got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}
-    return load_record(save_record(as_record(spec, data, hashes, watch, got['curve'], environment(on.device, seconds)), out))
+    return load_record(save_record(as_record(spec, data, method, hashes, watch, got['curve'], environment(on.device, seconds)), out))
 
 # %% ../nbs/43_runner.ipynb #0f8bd7bc
 def fingerprints(
@@ -138,6 +138,7 @@ def watched(
 def as_record(
     spec:Spec,   # resolved
     data,        # from `prepare`
+    method,      # that was trained
     hashes:dict, # from `fingerprints`
     watch,       # ids of the watched examples
     curve:list,  # from `fit`
@@ -145,6 +146,7 @@ def as_record(
 )->dict:         # see the records' layout
     "A finished run as a record."
     known = data.train.true is not None
-    return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), **hashes,
+    decided = {k: v for k,v in method.settings.items() if v is not None and spec.settings.get(k, v) is None}     # by the number of classes
+    return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), **({'decided': decided} if decided else {}), **hashes,
             'realised_rate': realised_rate(data.train.true, data.train.y) if known else None,
             'watched': [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch], 'curve': curve, 'env': env}
