@@ -95,7 +95,7 @@ def worker():
 def _start(specs, out, device, threads):
     "A worker process with so many threads."
     p = subprocess.Popen([sys.executable, '-c', 'from sgn_nb.grids import worker; worker()'], stdin=subprocess.PIPE, text=True,
-                         env={**os.environ, 'OMP_NUM_THREADS': str(threads)})
+                         env={**os.environ, 'OMP_NUM_THREADS': str(threads)}, start_new_session=True)     # Ctrl-C is for who started them
     p.stdin.write(json.dumps({'specs': [asdict(s) for s in specs], 'out': str(out), 'device': device}) + '\n')
     p.stdin.flush()
     return p

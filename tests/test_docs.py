@@ -89,3 +89,29 @@ def test_sidebar_names_every_notebook_once():
     "Whoever adds a notebook says in which section of nbs/sidebar.yml it is read."
     listed = re.findall(r'- (\S+\.ipynb)', (ROOT/'nbs/sidebar.yml').read_text())
     assert sorted(listed) == sorted(p.name for p in (ROOT/'nbs').glob('[!_.]*.ipynb'))
+
+@needs_site
+def test_the_playground_agrees_with_the_package():
+    "The sliders' JavaScript and sgn_nb are two implementations: what one shows, the other computes."
+    import torch
+    from playwright.sync_api import sync_playwright
+    from sgn_nb.compositional import ilr, ilr_inv
+    from sgn_nb.gaussian import loss_weight, rank_one_nll
+    from sgn_nb.shifted_gaussian import effective_target
+    from sgn_nb.targets import label_smoothing
+    program = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))))
+    mu = ilr(torch.tensor([.12, .80, .08]).double())
+    with sync_playwright() as pw:
+        page = pw.chromium.launch(executable_path=program, args=['--no-sandbox', '--disable-gpu']).new_page()
+        page.goto((ROOT/'_docs/playground.html').as_uri())
+        for gamma, w, size in (-3, 0, 1), (-4, .25, 3), (-1, .5, 0), (-.3, 1, 2):
+            for name, value in dict(gamma=gamma, w=w, r=size).items():
+                page.locator(f'#play-{name}').evaluate(f'e => {{ e.value = {value}; e.dispatchEvent(new Event("input", {{bubbles: true}})); }}')
+            shown = [float(x) for o in ('target', 'residual', 'nll', 'weight') for x in page.locator(f'#play-{o}').inner_text().split()]
+            t = ilr(label_smoothing(torch.tensor(0), 3, 10**gamma).double())
+            target, u = effective_target(t, mu, w), (t-mu)/(t-mu).norm()
+            d = target - mu
+            weight = loss_weight(d, size*u) if w < 1 else (1 + size**2)**-2
+            wanted = [*ilr_inv(target).tolist(), d.norm().item(), rank_one_nll(d, size*u).item(), float(weight)]
+            assert shown == pytest.approx(wanted, abs=1e-3)
+            assert page.locator('#play circle').count() == 6 and page.locator('#play ellipse').count() == 2
