@@ -19,8 +19,9 @@ from tqdm import tqdm
 # %% ../nbs/06_files.ipynb #bc7dd264
 @contextmanager
 def written(
-    path,  # the file or folder to be; its parents are made
-):         # yields a `Path` beside it, to be written to
+    path,             # the file or folder to be; its parents are made
+    keep:bool=False,  # a file that has got there first stays
+):                    # yields a `Path` beside it, to be written to
     "Write all or nothing: beside `path`, to the disk, then renamed."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,8 +30,16 @@ def written(
         yield tmp
         if tmp.is_file():
             with open(tmp, 'rb+') as f: os.fsync(f.fileno())
-        os.replace(tmp, path)
+        if not (keep and _linked(tmp, path)): os.replace(tmp, path)
     finally: shutil.rmtree(tmp) if tmp.is_dir() else tmp.unlink(missing_ok=True)
+
+# %% ../nbs/06_files.ipynb #53cb46b0
+def _linked(tmp, path):
+    "Give `tmp` the second name `path`, unless there is such a file; False where the file system knows no second names."
+    try: os.link(tmp, path)
+    except FileExistsError: pass
+    except OSError: return path.exists()
+    return True
 
 # %% ../nbs/06_files.ipynb #5e29e7d1
 def cache_folder():  # a `Path`; it need not exist yet

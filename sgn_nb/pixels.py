@@ -77,7 +77,7 @@ def decode_all(
     other = next((k for k,r in enumerate(results) if r.shape!=results[0].shape), None)
     if other is None: return np.ascontiguousarray(np.stack(results))
     a,b = (f'{files[k]} has {results[k].shape[2]}×{results[k].shape[1]} pixels' for k in (0, other))
-    raise ValueError(f'images must have one size, but {a} and {b}: give a size, such as size=224, to scale them all')
+    raise ValueError(f'images must have one size, but {a} and {b}: give a size to scale them all to, such as size=224, or --image-size 224')
 
 # %% ../nbs/07_pixels.ipynb #795785bb
 REST = 2.   # seconds that files must have been at rest before their times are trusted

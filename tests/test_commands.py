@@ -1,7 +1,9 @@
 "What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing written."
-import json
+import json, os, time
+from signal import SIGINT
+import numpy as np
 import pytest
-from conftest import BIN, ended
+from conftest import BIN, ended, run
 
 ARGS = '--n-train 200 --net mlp --batch 30 --epochs 2 --method ce --device cpu'.split()
 
@@ -95,3 +97,70 @@ def test_loss_that_explodes(sgn_train, tmp_path):
     "Not a mistyped word, but a sentence all the same: it says step and epoch."
     status, said = sgn_train(tmp_path/'out', '--lr', '1e12', '--method', 'sgn')
     assert status and 'the loss was not finite at step' in said and 'Traceback' not in said, said
+
+
+# A file of arrays
+
+@pytest.fixture
+def clouds(tmp_path):
+    "Two clouds of points in a folder of the user's; nobody knows whether the labels are true."
+    (tmp_path/'home').mkdir()
+    y = np.arange(200) % 2
+    np.savez(tmp_path/'home'/'clouds.npz', x=np.random.default_rng(0).normal(size=(200, 4)) + y[:, None], y=y)
+    return tmp_path/'home'
+
+def records(out): return {p.name: p.read_text() for p in out.glob('*.json')}
+
+def test_arrays_are_known_by_name(sgn_train, clouds, tmp_path):
+    "The typed path is in no record, id or file name; noise is none, since no true labels are known; a grid knows the same run by the same name."
+    out, path = tmp_path/'out', clouds/'clouds.npz'
+    status, said = sgn_train(out, '--dataset', path)
+    assert status == 0, said
+    (name, text), = records(out).items()
+    record = json.loads(text)
+    assert name.startswith('clouds_none_ce_s0_') and record['spec']['dataset'] == 'clouds' and record['realised_rate'] is None
+    assert str(tmp_path) not in text and 'npz' not in text
+    grid = tmp_path/'arrays.toml'
+    grid.write_text('dataset = "clouds"\nnoise = "none"\nmethod = "ce"\nn_train = 200\nnet = "mlp"\nbatch = 30\nepochs = 2\npad = 0\n')
+    run(BIN/'sgn_grid', grid, '--out', tmp_path/'grid', '--device', 'cpu', SGN_DATA=str(clouds))
+    assert list(records(tmp_path/'grid')) == [name] and json.loads(records(tmp_path/'grid')[name])['pixels'] == record['pixels']
+
+def test_a_grid_takes_names(clouds, tmp_path):
+    "A path in a grid would be in every record: the sentence says what to write instead."
+    grid = tmp_path/'arrays.toml'
+    grid.write_text(f'dataset = "{clouds/"clouds.npz"}"\n')
+    p = run(BIN/'sgn_grid', grid, '--out', tmp_path/'grid', ok=False)
+    assert p.returncode == 2 and 'line 1: dataset must be a name' in p.stderr and 'SGN_DATA' in p.stderr, p.stderr
+
+ARRAYS = {'words for labels': (dict(y=['a', 'b']*10), 'y must hold class ids 0, 1, 2, ...'),
+          'labels below 0':   (dict(y=[-1, 0]*10), 'y must hold class ids 0, 1, 2, ..., got -1'),
+          'true words':       (dict(y=[1, 0]*10, true=['a', 'b']*10), 'true must hold class ids')}
+
+@pytest.mark.parametrize('name', ARRAYS)
+def test_labels_that_are_none(sgn_train, tmp_path, name):
+    "The sentence names the array."
+    arrays, words = ARRAYS[name]
+    np.savez(tmp_path/'a.npz', x=np.zeros((20, 3)), **arrays)
+    is_a_sentence(*sgn_train(tmp_path/'out', '--dataset', tmp_path/'a.npz'), words)
+
+
+STOPPED = '''
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started from
+from sgn_nb import cli
+getattr(cli, sys.argv[1])(sys.argv[2:])
+'''
+
+@pytest.mark.parametrize('command', ['main_train --epochs 100000', 'main_demo --epochs 100000', 'main_grid FILE'])
+def test_control_c(start, tmp_path, command):
+    "One line and the status that shells give it; no traceback."
+    (tmp_path/'long.toml').write_text('epochs = 100000\n')
+    (tmp_path/'stopped.py').write_text(STOPPED)
+    p = start(tmp_path/'stopped.py', *command.replace('FILE', str(tmp_path/'long.toml')).split(), '--device', 'cpu', '--out', tmp_path/'out')
+    end = time.time() + 60
+    while not (tmp_path/'out').exists() and time.time() < end: time.sleep(.01)
+    time.sleep(.3)
+    os.kill(p.pid, SIGINT)
+    status, said = ended(p)
+    assert status == 130 and 'Traceback' not in said, said
+    assert said.splitlines()[-1] == f"{command.split()[0].replace('main', 'sgn')}: stopped", said

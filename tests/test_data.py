@@ -1,5 +1,5 @@
 "Downloads that break, caches that cannot be written, processes that are killed: what is there afterwards is whole, and what was said was a sentence."
-import hashlib, os, threading, time
+import hashlib, json, os, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from signal import SIGKILL
 import pytest
@@ -45,6 +45,24 @@ save = Image.Image.save
 def waiting(*args, **kwargs): time.sleep(float(sys.argv[3])); save(*args, **kwargs)
 Image.Image.save = waiting
 jpeg_folder('digits', sys.argv[2])
+'''
+TRAIN = BEGIN + '''
+import hashlib, pickle
+import numpy as np
+from pathlib import Path
+from torchvision import datasets
+from sgn_nb.cli import main_train
+name, root, out = sys.argv[2:]
+source, labels, K = {'cifar10': (datasets.CIFAR10, 'labels', 10), 'cifar100': (datasets.CIFAR100, 'fine_labels', 100)}[name]
+folder, rng, md5 = Path(root)/source.base_folder, np.random.default_rng(0), {}
+folder.mkdir(parents=True)
+def put(file, content):
+    (folder/file).write_bytes(pickle.dumps(content))
+    return [file, hashlib.md5((folder/file).read_bytes()).hexdigest()]
+def part(files): return [put(f, {'data': rng.integers(0, 256, (200, 3072), np.uint8), labels: (np.arange(200) % K).tolist()}) for f, _ in files]
+source.train_list, source.test_list = part(source.train_list), part(source.test_list)
+source.meta = source.meta | {'md5': put(source.meta['filename'], {source.meta['key']: [f'class {k}' for k in range(K)]})[1]}
+main_train(['--dataset', name, '--root', root, '--noise', 'asym-0.4', '--method', 'ce', '--batch', '50', '--epochs', '1', '--out', out, '--device', 'cpu'])
 '''
 PICKLES = '''
 import os, sys, torch
@@ -156,6 +174,16 @@ def test_killed_while_downloading(process, pickles, serve, tmp_path):
     assert p.exitcode == -SIGKILL and [o[-4:] for o in left(cache)] == ['.tmp']
     assert ended(process(LABELS, serve(good), sha(good)))[0] == 0
     assert 'CIFAR-10_human.npz' in left(cache)
+
+@pytest.mark.parametrize('name', ['cifar10', 'cifar100'])
+def test_train_on_cifar(process, tmp_path, name):
+    "The command reads torchvision's files from the folder it is given; neither cache nor network is needed, and the record knows no path."
+    status, said = ended(process(TRAIN, name, tmp_path/'root', tmp_path/'out'))
+    assert status == 0, said
+    path, = (tmp_path/'out').glob(f'{name}_asym-0.4_ce_s0_*.json')
+    record = json.loads(path.read_text())
+    assert record['spec']['dataset'] == name and .1 < record['realised_rate'] < .5 and 'test_acc/net' in record['curve'][-1]
+    assert str(tmp_path) not in path.read_text() and left(tmp_path/'cache') == []
 
 
 # Caches that cannot be written to

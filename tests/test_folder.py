@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from conftest import BIN, ended
+from sgn_nb import runner
 from sgn_nb.methods.registry import METHODS
 
 ARGS = '--label-column given --clean-column truth --net fast_cnn --batch 20 --epochs 2 --device cpu'.split()
@@ -39,7 +40,8 @@ def test_every_method(sgn_train, tmp_path, method):
     assert .25 < record['realised_rate'] < .42 and len(record['curve']) == 2
     assert str(tmp_path.parent) not in path.read_text()
 
-WRONG = {'a column that is not there': ('--label-column', 'label', 'label', 'given'),
+WRONG = {'a folder that is not there': ('--dataset', 'fotos', "unknown data set 'fotos'", 'nor is there a folder of that name'),
+         'a column that is not there': ('--label-column', 'label', 'label', 'given'),
          'a CSV that is not there':    ('--labels', 'label.csv', 'label.csv'),
          'noise on noisy labels':      ('--noise', 'sym-0.4', 'noise'),
          'too many examples':          ('--n-train', '100', 'n_train must be in 1..60'),
@@ -65,3 +67,64 @@ def test_a_folder_that_changed(sgn_train, folder, tmp_path):
         status, said = sgn_train('--method', 'ce')
     finally: one.write_bytes(before)
     assert status == 2 and 'was made with other pixels' in said, said
+
+def test_image_size(sgn_train, folder, tmp_path, monkeypatch):
+    "It changes the pixels, so it is in the record, which finds them again by the folder's name in SGN_DATA."
+    for size in [], ['--image-size', '16']: assert sgn_train('--method', 'ce', *size)[0] == 0
+    records = {r['spec']['image_size']: r for r in (json.loads(p.read_text()) for p in (tmp_path/'out').glob('*.json'))}
+    assert set(records) == {None, 16}
+    monkeypatch.setenv('SGN_DATA', str(folder.parent))
+    for size, r in records.items(): assert runner.trained(r, tmp_path/'out')[1].train.x.shape[-1] == (size or 32)
+
+@pytest.fixture
+def other(folder, tmp_path):
+    "`other(change)` is the folder's table, with its lines changed, in another place."
+    def other(change):
+        (tmp_path/'other.csv').write_text('\n'.join(change((folder/'labels.csv').read_text().splitlines())))
+        return '--labels', tmp_path/'other.csv', '--method', 'ce'
+    return other
+
+def test_a_class_that_nothing_belongs_to(sgn_train, other):
+    "A slip of the pen, unless the classes are named."
+    slip = other(lambda lines: [lines[0], lines[1].rsplit(',', 1)[0] + ',dya', *lines[2:]])
+    status, said = sgn_train(*slip)
+    assert status == 2 and ': dya' in said and '--classes' in said, said
+    assert sgn_train(*slip, '--classes', 'day,night,dya')[0] == 0
+    assert "unknown class in other.csv 'night'" in sgn_train(*slip, '--classes', 'day,dya')[1]
+
+def test_unlisted(sgn_train, other):
+    "An image without a row is an error, unless the user says that it is none."
+    short = other(lambda lines: lines[:1] + lines[2:])
+    status, said = sgn_train(*short)
+    assert status == 2 and 'does not list' in said and '--unlisted ignore' in said and '00.jpg' in said, said
+    assert sgn_train(*short, '--unlisted', 'ignore')[0] == 0
+
+def test_whole_paths(sgn_train, other, folder, tmp_path):
+    "A table of whole paths below the folder is the same data set."
+    assert sgn_train('--method', 'ce')[0] == 0
+    status, said = sgn_train(*other(lambda lines: [lines[0], *(f'{folder}/{o}' for o in lines[1:])]))
+    assert status == 0 and len(list((tmp_path/'out').glob('*.json'))) == 1, said
+
+def test_sizes(sgn_train, folder, tmp_path):
+    "Images of several sizes: the sentence names the option."
+    one = folder/'train/00.jpg'
+    before = one.read_bytes()
+    try:
+        Image.new('RGB', (40, 30)).save(one)
+        status, said = sgn_train()
+    finally: one.write_bytes(before)
+    assert status == 2 and '--image-size 224' in said, said
+
+def test_names_of_cifar(start, tmp_path):
+    "Images in CIFAR-10's classes have CIFAR-10's confusions, in any order."
+    names, rows = 'airplane automobile bird cat deer dog frog horse ship truck'.split(), ['file,label']
+    (tmp_path/'ten').mkdir()
+    for n in range(200):
+        Image.fromarray(np.random.default_rng(n).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path/'ten'/f'{n}.png')
+        rows.append(f'{n}.png,{names[n % 10]}')
+    (tmp_path/'ten'/'labels.csv').write_text('\n'.join(rows))
+    status, said = ended(start(BIN/'sgn_train', '--dataset', tmp_path/'ten', '--clean-column', 'label', '--classes', ','.join(names[::-1]), '--noise', 'asym-0.4',
+                               '--method', 'ce', '--batch', '20', '--epochs', '1', '--device', 'cpu', '--out', tmp_path/'out'))
+    assert status == 0, said
+    path, = (tmp_path/'out').glob('ten_label_asym-0.4_ce_s0_*.json')
+    assert .1 < json.loads(path.read_text())['realised_rate'] < .3  # two in five, of half of the classes

@@ -72,10 +72,12 @@ def resolve(cls:Method,
 # %% ../../nbs/20_method.ipynb #20a80f02
 @patch
 def ids(self:Method,
-    i,  # example ids `[b]`
-):      # the same, an index into a memory of N rows
-    "The ids of a batch; on the CPU one outside 0..N-1 raises (on a GPU, looking would make the step wait)."
-    cheap = i.device.type=='cpu' and not torch.compiler.is_compiling()
-    if cheap and len(i) and not 0<=i.min()<=i.max()<self.N:
-        raise ValueError(f'i must hold ids of the {self.N} training examples, 0..{self.N-1}, got {i.min()}..{i.max()}')
+    i,           # example ids `[b]`
+    n:int=None,  # examples in the batch, each of which needs an id; None: not looked at
+):               # the same, an index into a memory of N rows
+    "The ids of a batch, an id for each example, all in 0..N-1."
+    if n is not None and list(i.shape)!=[n]: raise ValueError(f'i must hold an id for each of the {n} examples of the batch, got shape {list(i.shape)}')
+    if torch.compiler.is_compiling() or not i.numel(): return i
+    if i.is_cuda: torch._assert_async(((0<=i) & (i<self.N)).all())
+    elif not 0<=i.min()<=i.max()<self.N: raise ValueError(f'i must hold ids of the {self.N} training examples, 0..{self.N-1}, got {i.min()}..{i.max()}')
     return i

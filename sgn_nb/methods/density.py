@@ -7,6 +7,7 @@ __all__ = ['mc_probs', 'HET', 'ln_target', 'ln_nll', 'LN']
 
 # %% ../../nbs/23_density_methods.ipynb #eb78d241
 import math
+from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -82,8 +83,8 @@ class HET(Method):
         S:int=10_000,    # draws a step, >= 1; time is proportional to it, 100 will do on a CPU
     ):
         for name,v in (('R', R), ('S', S)):
-            if v<1 or v%1: raise ValueError(f'{name} must be a whole number >= 1, got {v}')
-        if not 0<tau<math.inf: raise ValueError(f'tau must be > 0, got {tau}')
+            if not (isinstance(v, Real) and v>=1 and v%1==0): raise ValueError(f'{name} must be a whole number >= 1, got {v!r}')
+        if not (isinstance(tau, Real) and 0<tau<math.inf): raise ValueError(f'tau must be > 0, got {tau!r}')
         super().__init__(make_net, K, y, R=R, tau=tau, S=S)
 
     def n_out(self, K): return K*(self.R+2)
@@ -146,7 +147,7 @@ class LN(Method):
         y,               # given training labels `[N]`
         gamma:float=.1,  # label smoothing over K+1 classes, share in (0, 1]
     ):
-        if not 0<gamma<=1: raise ValueError(f'gamma must be in (0, 1], got {gamma}')
+        if not (isinstance(gamma, Real) and 0<gamma<=1): raise ValueError(f'gamma must be in (0, 1], got {gamma!r}')
         super().__init__(make_net, K, y, gamma=gamma)
 
     def n_out(self, K): return 2*K                                   # `mu` and `r`

@@ -1,0 +1,46 @@
+"The grids that belong to this package: they parse, they are what the paper ran, and planning a thousand runs takes no data."
+import subprocess
+import pytest
+from conftest import BIN, ROOT
+from sgn_nb.experiments import read_grid
+from sgn_nb.grids import chosen
+from sgn_nb.tables import at_paper_scale, noise_name, paper_numbers
+
+FILES = sorted(p.name for p in (ROOT/'experiments').glob('*.toml'))
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_file_is_planned(name):
+    "Every run of every file has an id of its own, without any data."
+    specs = chosen(read_grid(ROOT/'experiments'/name))
+    assert len({s.id for s in specs}) == len(specs)
+
+@pytest.mark.parametrize('table', [1, 2, 4])
+def test_paper_scale_tables_are_complete(table):
+    "Each number of the paper's table has five runs, at a scale at which the two may be compared."
+    specs = [dict(spec=vars(s)) for s in chosen(read_grid(ROOT/f'experiments/table{table}.toml'))]
+    assert all(at_paper_scale(r) for r in specs)
+    key = lambda s: (s['spec']['dataset'], noise_name(s), s['spec']['method'], *(() if table != 4 else (s['spec']['settings']['reweight'], s['spec']['settings']['correct'])))
+    runs = [key(s) for s in specs]
+    rows = {(r['dataset'], r['noise'], r['method'], *(() if table != 4 else (r['reweight'] == '1', r['correct'] == '1'))) for r in paper_numbers(table)}
+    assert set(runs) == rows
+    assert all(runs.count(k) == 5 for k in rows)
+
+def test_demo_is_on_record():
+    "The committed records of the demo are those that its file asks for."
+    ids = {s.id for s in chosen(read_grid(ROOT/'experiments/demo.toml'))}
+    assert ids <= {p.stem for p in (ROOT/'records/digits').glob('*.json')}
+
+def test_dry_run_lists_and_writes_nothing(tmp_path):
+    "What is recorded and what is to do, one line a run; no folder is made."
+    p = subprocess.run([BIN/'sgn_grid', ROOT/'experiments/demo.toml', '--dry-run', '--out', ROOT/'records/digits'], capture_output=True, text=True)
+    assert p.returncode == 0 and p.stdout.count('recorded') == 6, p.stdout + p.stderr
+    p = subprocess.run([BIN/'sgn_grid', ROOT/'experiments/table1.toml', '--dry-run', '--only', 'sgn', '--out', tmp_path/'new'], capture_output=True, text=True)
+    assert p.stdout.count('to do') == 70 and not (tmp_path/'new').exists()
+
+def test_records_say_nothing_about_where(tmp_path):
+    "No record holds a path or the name of a machine."
+    import platform
+    for path in (ROOT/'records').rglob('*.json'):
+        text = path.read_text()
+        assert str(ROOT) not in text and '/home/' not in text and '/work/' not in text
+        assert not platform.node() or f'"{platform.node()}"' not in text
