@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 from .data import train_size
 from .experiments import Spec
-from .records import SCHEMA, load_failures, save_failure
+from .records import SCHEMA, save_failure
 from .runner import planned, run, writable
 
 # %% ../nbs/45_grids.ipynb #9db06990
@@ -45,8 +45,11 @@ def state(
     out,        # folder of records
 )->str:         # `recorded`, `failed` or `to do`
     "What the folder says about a run."
-    if (Path(out)/f'{spec.id}.json').exists(): return 'recorded'
-    return 'failed' if (Path(out)/f'{spec.id}.failed.json').exists() else 'to do'
+    return _state(spec.id, out)
+
+def _state(name, out):
+    if (Path(out)/f'{name}.json').exists(): return 'recorded'
+    return 'failed' if (Path(out)/f'{name}.failed.json').exists() else 'to do'
 
 def attempt(
     spec:Spec,      # planned
@@ -111,7 +114,8 @@ def run_grid(
     "Run what is to do with so many processes; show progress until they end."
     if workers<1: raise ValueError(f'workers must be at least 1, got {workers}')
     writable(out)
-    count = lambda: [state(s, out) for s in specs]
+    ids = [s.id for s in specs]                                      # once: a name is a hash, and the loop below looks often
+    count = lambda: [_state(i, out) for i in ids]
     done = len(specs)-count().count('to do')
     crew = [_start(specs, out, device, max(1, (os.cpu_count() or 1)//workers)) for _ in range(workers if done<len(specs) else 0)]
     with tqdm(total=len(specs), initial=done, desc=title, unit='run', mininterval=5, disable=done==len(specs)) as bar:
