@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from .names import lookup
-from .records import predictors
+from .records import predictors, reported
 
 # %% ../nbs/42_tables.ipynb #9d9abefa
 PICKS = {'last': None, 'best_val': 'val_acc', 'oracle': 'test_acc'}   # name -> the metric that chooses
@@ -142,9 +142,9 @@ def holm(
     return out
 
 def as_good(
-    results:dict,  # method -> {labels: accuracy}, of one column
+    results:dict,  # method -> {seed and labels: accuracy}, of one column
 )->set:            # of methods; empty where there are too few seeds to say
-    "The best method, and those not significantly worse: paired t-tests over shared labels, Holm's correction."
+    "The best method, and those not significantly worse: paired t-tests over shared seeds and labels, Holm's correction."
     from scipy.stats import ttest_rel
     if not results or min(map(len, results.values()))<LEAST: return set()
     best = max(results, key=lambda m: mean(results[m].values()))
@@ -159,14 +159,23 @@ def as_good(
 def _row_names(number, records):
     "Row -> (which records, which predictor), in the order of the paper."
     from sgn_nb.methods.registry import METHODS
-    if number!=4: return {m: (lambda r, m=m: r['spec']['method']==m, None) for m in METHODS}
+    parts = lambda r: tuple(r['spec']['settings'].get(k, True) for k in ('reweight', 'correct'))     # what Table 4 switches off
+    if number!=4: return {m: (lambda r, m=m: r['spec']['method']==m and all(parts(r)), None) for m in METHODS}
     mark = lambda *on: ' '.join(f"{'✓' if v else '✗'} {n}" for n,v in zip(('LR', 'LC', 'EP'), on))
-    fits = lambda lr, lc: lambda r: r['spec']['method']=='sgn' and (r['spec']['settings'].get('reweight', True), r['spec']['settings'].get('correct', True))==(lr, lc)
+    fits = lambda lr, lc: lambda r: r['spec']['method']=='sgn' and parts(r)==(lr, lc)
     return {mark(lr, lc, p=='ema'): (fits(lr, lc), p) for p in ('net', 'ema') for lr,lc in ((False, False), (True, False), (True, True))}
+
+def _cell(records, predictor, pick):
+    "Percent correct of each run, by seed and labels; two runs for one place are an error."
+    runs = {}
+    for r in records:
+        other = runs.setdefault((r['spec']['seed'], r['labels']), r)
+        if other is not r: raise ValueError(f"{other['id']} and {r['id']} would stand in one place of the table: choose between them, they differ in more than the seed")
+    return {k: _value(r, predictor, pick) for k,r in runs.items()}
 
 def _value(record, predictor, pick):
     "Percent correct on the test set."
-    predictor = predictor or predictors(record, 'test_acc')[-1]
+    predictor = predictor or reported(record)
     return 100*pick_epoch(record, predictor, pick)[f'test_acc/{predictor}']
 
 def _column_order(names):
@@ -192,7 +201,7 @@ def paper_table(
 def _table(number, records, pick):
     "The table of one scale."
     names,columns,paper = _row_names(number, records),_column_order({noise_name(r) for r in records}),at_paper_scale(records[0])
-    cell = {(n, c): {r['labels']: _value(r, p, pick) for r in records if fits(r) and noise_name(r)==c} for n,(fits,p) in names.items() for c in columns}
+    cell = {(n, c): _cell([r for r in records if fits(r) and noise_name(r)==c], p, pick) for n,(fits,p) in names.items() for c in columns}
     used = [n for n in names if any(cell[n, c] for c in columns)]
     good = {c: as_good({n: cell[n, c] for n in used if cell[n, c]}) for c in columns}
     theirs = {(n, c): _theirs(number, records[0]['spec']['dataset'], c, n) for n in used for c in columns} if paper else {}
