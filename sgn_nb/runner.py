@@ -16,7 +16,7 @@ from .experiments import Spec, resolve
 from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
-from .records import SCHEMA, environment, load_record, save_record
+from .records import SCHEMA, environment, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
 
 # %% ../nbs/43_runner.ipynb #511424ab
@@ -58,6 +58,7 @@ def run(
     device='auto',      # `auto`, `cpu`, `cuda`
     progress:str=None,  # show a bar with this title
     data=None,          # `Data` of your own, still whole; by default the spec's data set is loaded by its name
+    on_epoch=None,      # called with each epoch's row, of each stage; what it raises ends the run
 )->dict:                # the record
     "Train what `spec` says and record it; a recorded run is loaded, a killed one goes on."
     on = accelerator(device, spec.precision)
@@ -75,7 +76,7 @@ def run(
     seconds = {'train': 0., 'eval': 0.}
     for k,stage in enumerate(method.stages(train.plain())):                            # some look at the data between stages
         title = progress and f'{progress}{f", stage {k+1}" if k else ""}'
-        got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, **how)
+        got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, on_epoch=on_epoch, **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}
     return load_record(save_record(as_record(spec, data, method, hashes, watch, got['curve'], environment(on.device, seconds)), out))
 
@@ -149,4 +150,4 @@ def as_record(
     decided = {k: v for k,v in method.settings.items() if v is not None and spec.settings.get(k, v) is None}     # by the number of classes
     return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), **({'decided': decided} if decided else {}), **hashes,
             'realised_rate': realised_rate(data.train.true, data.train.y) if known else None,
-            'watched': [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch], 'curve': curve, 'env': env}
+            'watched': [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch], 'curve': thin(curve), 'env': env}
