@@ -81,12 +81,11 @@ def corrected(
 
 # %% ../nbs/30_metrics.ipynb #07c5f0e6
 class EpochStats:
-    "Sums over an epoch's steps: loss, memorised, corrected, loss weight of clean and mislabelled."
+    "What an epoch's steps saw: loss, memorised, corrected, loss weight of clean and mislabelled."
     def __init__(self,
         true=None,  # true labels `[N]`, where known
-    ): self.true,self.sums = true,{}
+    ): self.true,self.steps = true,[]
 
-    @torch.no_grad()
     def add(self,
         loss,  # of the step, a scalar tensor
         seen,  # what the method saw: predictor -> classes `[b]`, `weight` -> `[b]`
@@ -94,16 +93,19 @@ class EpochStats:
         i,     # ids `[b]`
     ):
         "One step's loss, predictions and weights."
-        self._add('loss', loss.detach(), torch.ones_like(loss))
-        if self.true is None or y.dim()>1: return
-        wrong = y!=self.true[i]
-        for name,got in seen.items():
-            if name=='weight': self._add('weight/clean', got*~wrong, ~wrong); self._add('weight/mislabelled', got*wrong, wrong)
-            else: self._add(f'memorised/{name}', (got==y)&wrong, wrong); self._add(f'corrected/{name}', (got==self.true[i])&wrong, wrong)
+        known = {} if self.true is None or y.dim()>1 else {'y': y, 'i': i, **seen}
+        self.steps.append({'loss': loss.detach()[None], **known})
 
-    def _add(self, name, values, counts):
-        self.sums[name] = self.sums.get(name, 0) + torch.stack([values.float().sum(), counts.float().sum()])
+    def so_far(self)->dict:  # `loss` of each step; `y`, `i`, predictions and weights of each example
+        "All steps in one."
+        return {k: torch.cat([s[k] for s in self.steps]) for k in (self.steps[0] if self.steps else ())}
 
     def row(self)->dict:  # name -> mean or share; `None` where there was nothing to count
         "The epoch's figures."
-        return {n:(s[0]/s[1]).item() if s[1] else None for n,s in self.sums.items()}
+        seen = self.so_far()
+        row = {'loss': seen.pop('loss').mean()} if seen else {}
+        if 'y' in seen:
+            y,true = seen.pop('y'),self.true[seen.pop('i')]
+            if 'weight' in seen: w = seen.pop('weight'); row |= {'weight/clean': w[y==true].mean(), 'weight/mislabelled': w[y!=true].mean()}
+            for n,got in seen.items(): row |= {f'memorised/{n}': memorised(got, y, true), f'corrected/{n}': corrected(got, y, true)}
+        return {n: None if v.isnan() and n!='loss' else v.item() for n,v in row.items()}

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'ROWS', 'DIGITS', 'save_record', 'to_json', 'thin', 'rounded', 'evenly', 'load_record', 'load_records',
-           'select', 'save_failure', 'load_failures', 'predictors', 'load', 'peak_memory', 'commit', 'environment']
+           'select', 'save_failure', 'load_failures', 'predictors', 'reported', 'load', 'peak_memory', 'commit',
+           'environment']
 
 # %% ../nbs/41_records.ipynb #b3248541
 import json
@@ -40,12 +41,12 @@ def to_json(
     return lines({k: curve(v) if k=='curve' else dump(v) for k,v in record.items()}, '') + '\n'
 
 # %% ../nbs/41_records.ipynb #6f83b638
-ROWS,DIGITS = 50,5   # of a curve on record
+ROWS,DIGITS = 100,5   # of a curve on record
 
 def thin(
     curve:list,  # a dict per epoch, from `fit`
 )->list:         # the same, shorter
-    "Figures to five digits, `None` left out, at most fifty rows with the first, the last and the best; bins in the last row only."
+    "Figures to five digits, `None` left out, at most a hundred rows with the first, the last and the best; bins in the last row only."
     curve = [{k: rounded(v) for k,v in r.items() if v is not None and ('_bins/' not in k or r is curve[-1])} for r in curve]
     tested = [n for n,r in enumerate(curve) if any(k.startswith('test_acc/') for k in r)] or [*range(len(curve))]
     best = {max(tested, key=lambda n: curve[n].get(k, 0)) for k in curve[-1] if k.startswith(('test_acc/', 'val_acc/'))}
@@ -126,6 +127,16 @@ def predictors(
 )->list:          # of names
     "The predictors for which the last epoch has this figure."
     return [k.split('/')[1] for k in record['curve'][-1] if k.startswith(f'{key}/')]
+
+# %% ../nbs/41_records.ipynb #aef25aeb
+def reported(
+    record:dict,       # of one run
+    split:str='test',  # `test` or `val`
+)->str:                # a predictor's name
+    "Whom tables report: the last predictor that the method names (SGN: `ema`, Co-teaching: `mean`)."
+    names = predictors(record, f'{split}_acc')
+    if not names: raise ValueError(f"record {record['id']} has no {split} accuracy")
+    return names[-1]
 
 # %% ../nbs/41_records.ipynb #cf205baa
 def load(

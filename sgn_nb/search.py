@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['suggest', 'read_search', 'storage_at', 'study_of', 'trial_name', 'revive', 'spent', 'taken', 'space_of',
-           'with_values', 'usual_values', 'run_trial', 'work', 'found', 'as_toml', 'run_search', 'save_found']
+           'with_values', 'usual_values', 'run_trial', 'work', 'found', 'as_toml', 'run_search', 'save_found',
+           'found_table']
 
 # %% ../nbs/46_search.ipynb #2c7a59f4
 import json
@@ -20,7 +21,8 @@ from .files import written
 from .grids import chosen, claimed, crew, recorded
 from .methods.registry import METHODS, method_class
 from .names import lookup
-from .records import environment, predictors, rounded
+from .records import environment, reported, rounded
+from .tables import Table
 
 # %% ../nbs/46_search.ipynb #1b049775
 def suggest(
@@ -162,7 +164,7 @@ def run_trial(
         try: record = recorded(with_values(s, values, fields), out, device)
         except FloatingPointError as e:                                               # diverged: no worse could be said of it
             trial.set_user_attr('diverged', str(e)); raise optuna.TrialPruned from e
-        got.append(record['curve'][-1][f"val_acc/{predictors(record, 'val_acc')[-1]}"])
+        got.append(record['curve'][-1][f"val_acc/{reported(record, 'val')}"])
         trial.report(mean(got), n)
         if n<len(specs) and trial.should_prune(): raise optuna.TrialPruned
     return mean(got)
@@ -238,7 +240,7 @@ def run_search(
             time.sleep(2)
             bar.update(sum(map(told, methods))-bar.n)
     stopped = [p.returncode for p in started if p.returncode]
-    if stopped: raise RuntimeError(f'{len(stopped)} worker(s) ended early (exit codes {stopped}); the same command goes on from there')
+    if stopped: raise ChildProcessError(f'{len(stopped)} worker(s) ended early (exit codes {stopped}); the same command goes on from there')
     return {m: found(study_of(name, m, kept), [s for s in specs if s.method==m], fields) for m in methods if told(m)>=trials}
 
 # %% ../nbs/46_search.ipynb #db2b4277
@@ -254,3 +256,14 @@ def save_found(
              f"sgn_nb {env['sgn_nb']}, commit {env['commit']}, torch {env['torch']}, optuna {optuna.__version__}, {env['device']}, {env['cores']} cores."]
     tables = {f'for.{m}': s for m,(s,_) in results.items()} | {f'study.{m}': p for m,(_,p) in results.items()}
     with written(path) as tmp: tmp.write_text(as_toml(tables, about), encoding='utf-8')
+
+# %% ../nbs/46_search.ipynb #90ecb2a4
+def found_table(
+    results:dict,  # from `run_search`
+)->Table:
+    "What was found, a row a method."
+    acc = lambda v: f'{100*v:.1f}' if isinstance(v, float) else '–'
+    rows = [{'method': m, 'noisy validation': acc(p['val_acc']), 'by default': acc(p['val_acc_default']), 'trials': p['trials'], 'pruned': p['pruned'],
+             'settings': ', '.join(f'{k}={v}' for k,v in s.items())} for m,(s,p) in results.items()]
+    p = next(iter(results.values()))[1]
+    return Table(rows, f"Mean accuracy on noisy validation labels at the last epoch, percent, of the best trial and of the defaults; noise {', '.join(p['noise'])}, seeds {', '.join(map(str, p['seed']))}.")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from .names import lookup
-from .records import predictors
+from .records import predictors, reported
 
 # %% ../nbs/42_tables.ipynb #9d9abefa
 PICKS = {'last': None, 'best_val': 'val_acc', 'oracle': 'test_acc'}   # name -> the metric that chooses
@@ -166,7 +166,7 @@ def _row_names(number, records):
 
 def _value(record, predictor, pick):
     "Percent correct on the test set."
-    predictor = predictor or predictors(record, 'test_acc')[-1]
+    predictor = predictor or reported(record)
     return 100*pick_epoch(record, predictor, pick)[f'test_acc/{predictor}']
 
 def _column_order(names):

@@ -144,7 +144,7 @@ def fit(
                 loss = model(x, y, i, t)
                 on.backward(loss); opt.step(); opt.zero_grad()
                 method.after_step()
-                run.after_step(step, loss, y, i); bar.update()
+                run.stats.add(loss, method.seen, y, i); bar.update()
                 if checkpoint and run.age()>save_every: run.save(epoch, step+1)
             run.end_of_training(epoch)
             due = {s:b for s,b in evals.items() if s!='test' or (epoch+1)%test_every==0 or epoch+1==epochs}
@@ -175,11 +175,12 @@ class Run:
         self.clock = self.saved = time.perf_counter()
 
     def _new_epoch(self):
-        self.stats,self.bad = EpochStats(self.true),torch.tensor(-1, device=self.device)   # first step whose loss was not finite
+        self.stats = EpochStats(self.true)
 
-    def after_step(self, step, loss, y, i):
-        self.stats.add(loss, self.method.seen, y, i)
-        self.bad = torch.where((self.bad<0) & ~loss.detach().isfinite(), step, self.bad)
+    def bad(self):
+        "The first step of this epoch whose loss was not finite; `None` if all were."
+        lost = [n for n,ok in enumerate(self.stats.so_far().get('loss', torch.empty(0)).isfinite().tolist()) if not ok]
+        return lost[0] if lost else None
 
     def lap(self, what):
         now = time.perf_counter(); self.seconds[what] += now-self.clock; self.clock = now
@@ -193,16 +194,16 @@ def end_of_training(self:Run,
 ):
     "An epoch's steps are done: stop the run here if any loss was not finite."
     self.lap('train')
-    if self.bad>=0:
+    if self.bad() is not None:
         saved = self.checkpoint and Path(self.checkpoint).exists()
         last = f'the last good checkpoint is {self.checkpoint}' if saved else 'there is no checkpoint'
-        raise FloatingPointError(f'the loss was not finite at step {int(self.bad)} of epoch {epoch}; {last}')
+        raise FloatingPointError(f'the loss was not finite at step {self.bad()} of epoch {epoch}; {last}')
 
 @patch
 def end_of_epoch(self:Run,
     row:dict,  # of the curve
 ):
-    "Keep the row, start the next epoch's sums."
+    "Keep the row, start the next epoch's figures."
     self.curve.append(row); self.step = 0
     self._new_epoch(); self.lap('eval')
 
@@ -213,10 +214,10 @@ def save(self:Run,
     step:int,   # from this step of the epoch
 ):
     "Write the checkpoint, unless the weights have gone bad."
-    if self.bad>=0 or not all(p.isfinite().all() for p in self.method.parameters()): return
+    if self.bad() is not None or not all(p.isfinite().all() for p in self.method.parameters()): return
     self.lap('train')
     save_checkpoint(self.checkpoint, {'config': self.config, 'epoch': epoch, 'step': step, 'method': self.method.state_dict(),
-        'opt': self.opt.state_dict(), 'random': _random_state(), 'sums': self.stats.sums, 'curve': self.curve, 'seconds': self.seconds})
+        'opt': self.opt.state_dict(), 'random': _random_state(), 'seen': self.stats.so_far(), 'curve': self.curve, 'seconds': self.seconds})
     self.saved = time.perf_counter()
 
 @patch
@@ -226,5 +227,5 @@ def load(self:Run):
     try:
         self.method.load_state_dict(s['method']); self.opt.load_state_dict(s['opt']); _set_random_state(s['random'])
         self.epoch,self.step,self.curve,self.seconds = s['epoch'],s['step'],s['curve'],s['seconds']
-        self.stats.sums = {k: v.to(self.device) for k,v in s['sums'].items()}
+        self.stats.steps = [{k: v.to(self.device) for k,v in s['seen'].items()}] if s['seen'] else []
     except (KeyError, RuntimeError, ValueError) as e: raise ValueError(f'checkpoint {self.checkpoint} does not fit this method: {e}') from e
