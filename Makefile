@@ -26,6 +26,9 @@ readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; nbs/nbdev.yml and the Co
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
 
+tables: $(VENV)/.run ## tables/ from the committed records, byte for byte
+	@for n in 1 4; do for f in md html tex csv; do $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables --format $$f --out tables/digits_table$$n.$$f >/dev/null; done; done
+
 docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)
 	@$(PY) tools/make_docs.py
 
@@ -64,4 +67,4 @@ $(VENV)/pyvenv.cfg:
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PIP) 'pip>=22.3'
 
-.PHONY: help demo test lab readme docs docs-test clean moved
+.PHONY: help demo test lab readme tables docs docs-test clean moved

@@ -156,9 +156,9 @@ def paired(
     method:str,     # is compared
     against:str,    # with this one
     pick='last',    # one of `PICKS`
-)->list:            # of differences in test accuracy, `method - against`, one for each set of labels that both saw
+)->list:            # of differences in test accuracy, `method - against`, one for each seed and set of labels that both saw
     "Differences between runs on the same labels."
-    acc = lambda m: {r['labels']: pick_epoch(r, reported(r), pick)[f'test_acc/{reported(r)}'] for r in records if r['spec']['method']==m}
+    acc = lambda m: {(r['spec']['seed'], r['labels']): pick_epoch(r, reported(r), pick)[f'test_acc/{reported(r)}'] for r in records if r['spec']['method']==m}
     a,b = acc(method),acc(against)
     return [a[k]-b[k] for k in sorted(a.keys() & b.keys())]
 

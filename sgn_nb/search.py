@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['suggest', 'read_search', 'storage_at', 'study_of', 'trial_name', 'revive', 'spent', 'taken', 'space_of',
            'with_values', 'usual_values', 'run_trial', 'work', 'found', 'as_toml', 'run_search', 'save_found',
-           'found_table']
+           'load_found', 'found_table']
 
 # %% ../nbs/46_search.ipynb #2c7a59f4
 import json
@@ -256,6 +256,14 @@ def save_found(
              f"sgn_nb {env['sgn_nb']}, commit {env['commit']}, torch {env['torch']}, optuna {optuna.__version__}, {env['device']}, {env['cores']} cores."]
     tables = {f'for.{m}': s for m,(s,_) in results.items()} | {f'study.{m}': p for m,(_,p) in results.items()}
     with written(path) as tmp: tmp.write_text(as_toml(tables, about), encoding='utf-8')
+
+# %% ../nbs/46_search.ipynb #6b410bc6
+def load_found(
+    path,    # a TOML file that `save_found` wrote
+)->dict:     # method -> settings, provenance, as from `run_search`
+    "Settings with where they come from."
+    top,_ = read_toml(path)
+    return {m: (top['for'][m], p) for m,p in top.get('study', {}).items()}
 
 # %% ../nbs/46_search.ipynb #90ecb2a4
 def found_table(

@@ -145,9 +145,9 @@ def holm(
     return out
 
 def as_good(
-    results:dict,  # method -> {labels: accuracy}, of one column
+    results:dict,  # method -> {seed and labels: accuracy}, of one column
 )->set:            # of methods; empty where there are too few seeds to say
-    "The best method, and those not significantly worse: paired t-tests over shared labels, Holm's correction."
+    "The best method, and those not significantly worse: paired t-tests over shared seeds and labels, Holm's correction."
     from scipy.stats import ttest_rel
     if not results or min(map(len, results.values()))<LEAST: return set()
     best = max(results, key=lambda m: mean(results[m].values()))
@@ -162,10 +162,19 @@ def as_good(
 def _row_names(number, records):
     "Row -> (which records, which predictor), in the order of the paper."
     from sgn_nb.methods.registry import METHODS
-    if number!=4: return {m: (lambda r, m=m: r['spec']['method']==m, None) for m in METHODS}
+    parts = lambda r: tuple(r['spec']['settings'].get(k, True) for k in ('reweight', 'correct'))     # what Table 4 switches off
+    if number!=4: return {m: (lambda r, m=m: r['spec']['method']==m and all(parts(r)), None) for m in METHODS}
     mark = lambda *on: ' '.join(f"{'✓' if v else '✗'} {n}" for n,v in zip(('LR', 'LC', 'EP'), on))
-    fits = lambda lr, lc: lambda r: r['spec']['method']=='sgn' and (r['spec']['settings'].get('reweight', True), r['spec']['settings'].get('correct', True))==(lr, lc)
+    fits = lambda lr, lc: lambda r: r['spec']['method']=='sgn' and parts(r)==(lr, lc)
     return {mark(lr, lc, p=='ema'): (fits(lr, lc), p) for p in ('net', 'ema') for lr,lc in ((False, False), (True, False), (True, True))}
+
+def _cell(records, predictor, pick, figure):
+    "A figure of each run in percent, by seed and labels; two runs for one place are an error."
+    runs = {}
+    for r in records:
+        other = runs.setdefault((r['spec']['seed'], r['labels']), r)
+        if other is not r: raise ValueError(f"{other['id']} and {r['id']} would stand in one place of the table: choose between them, they differ in more than the seed")
+    return {k: _value(r, predictor, pick, figure) for k,r in runs.items()}
 
 def _value(record, predictor, pick, figure):
     "A figure of a run in percent: `test_acc`, `val_top5`."
@@ -209,8 +218,7 @@ def paper_table(
 def _table(number, records, pick):
     "The table of one scale."
     names,columns,paper = _row_names(number, records),_columns(number, records),at_paper_scale(records[0])
-    run = lambda r: (r['labels'], r['spec']['seed'])                               # people's labels are the same for every seed
-    cell = {(n, c): {run(r): _value(r, p, pick, figure) for r in records if fits(r) and has(r)} for n,(fits,p) in names.items() for c,(has,figure,_) in columns.items()}
+    cell = {(n, c): _cell([r for r in records if fits(r) and has(r)], p, pick, figure) for n,(fits,p) in names.items() for c,(has,figure,_) in columns.items()}
     used = [n for n in names if any(cell[n, c] for c in columns)]
     good = {c: as_good({n: cell[n, c] for n in used if cell[n, c]}) for c in columns}
     theirs = {(n, c): _theirs(number, what, n, pick) for n in used for c,(_,_,what) in columns.items()} if paper else {}

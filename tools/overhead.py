@@ -1,4 +1,4 @@
-"What the training loop's figures, checkpoints and progress cost beside a bare loop, and what sharing two cores gains: records/speed/overhead.json."
+"What the training loop's figures, checkpoints and progress cost beside a bare loop, and what sharing two cores gains: measured/speed/overhead.json."
 import argparse, json, statistics, tempfile, time
 from pathlib import Path
 import torch
@@ -64,7 +64,7 @@ def main():
     found = {'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')}, 'load 10,000 records': round(loading(10_000), 2)}
     one,two = zip(*[(throughput(1), throughput(2)) for _ in range(3)])
     found['workers'] = {'one': round(statistics.median(one), 1), 'two': round(statistics.median(two), 1), 'gain': round(statistics.median(a/b for a,b in zip(one, two)), 2)}
-    with written(ROOT/'records/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
+    with written(ROOT/'measured/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
     print(json.dumps(found, indent=1))
 
 if __name__ == '__main__': main()
