@@ -48,9 +48,15 @@ class Live:
         row:dict,  # of the curve
     ):
         "Keep the row, and draw."
-        from IPython.display import clear_output, display
         self.curve = [r for r in self.curve if r['epoch']<row['epoch']] + [row]       # a second training of the same run starts again
-        fig = plot_story(self.curve, self.spec.settings.get('alpha'), self.spec.epochs)
+        self.show(self.curve)
+
+    def show(self,
+        curve:list,  # rows
+    ):
+        "Draw a curve in place of what was drawn last."
+        from IPython.display import clear_output, display
+        fig = plot_story(curve, self.spec.settings.get('alpha'), self.spec.epochs)
         clear_output(wait=True); display(fig); plt.close(fig)
 
 # %% ../nbs/47_story.ipynb #96689651
