@@ -15,7 +15,7 @@ help: ## this list
 demo: $(VENV)/.run ## cross-entropy and SGN on digits, 40 % of the labels scrambled (ARGS="..." goes to sgn_demo)
 	@$(PY) $(VENV)/bin/sgn_demo $(ARGS)
 
-test: $(VENV)/.dev ## every notebook's tests and those in tests/ (FLAGS="slow gpu data integrations" for more)
+test: $(VENV)/.dev $(addprefix $(VENV)/.,$(filter integrations,$(FLAGS))) ## every notebook's tests and those in tests/ (FLAGS="slow gpu data integrations" for more)
 	@$(PY) tools/test_all.py $(if $(FLAGS),--flags $(FLAGS))
 
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
@@ -50,6 +50,12 @@ $(VENV)/.dev: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
 	@echo "installing sgn_nb, PyTorch and what the tests need into $(VENV) (one time, some minutes) ..."
 	@$(PIP) -e ".[dev]"
 	@echo "$(CURDIR)" | tee $(VENV)/.run > $@
+
+# What the flag of this name needs besides: an extra of the same name.
+$(VENV)/.integrations: $(VENV)/.dev
+	@echo "installing other people's frameworks into $(VENV) (one time, some minutes) ..."
+	@$(PIP) -e ".[dev,integrations]"
+	@echo "$(CURDIR)" > $@
 
 $(VENV)/.docs: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
 	@echo "installing sgn_nb, PyTorch and what the tests and the site need into $(VENV) (one time, some minutes) ..."
