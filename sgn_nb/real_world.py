@@ -238,6 +238,13 @@ def webvision(
     return Data('webvision', 50, train, test, val, SYNSETS, None, torch.tensor([.485, .456, .406]), torch.tensor([.229, .224, .225]), a+b+c)
 
 # %% ../nbs/12_real_world.ipynb #30031949
+def _toy_ilsvrc12(home, labels, folders, rng):
+    "Validation images in folders of their classes; or in one, with Kaggle's table beside it."
+    names = [f'ILSVRC2012_val_{k+1:08}.JPEG' for k in range(len(labels))]
+    _draw(home/'val', [f'{SYNSETS[k]}/{n}' if folders else n for n,k in zip(names, labels)], labels, 50, rng)
+    rows = [f'{n[:-5]},{SYNSETS[k]} 1 2 3 4' for n,k in zip(names, labels)] + ['ILSVRC2012_val_00050000,n15075141 1 2 3 4']
+    if not folders: (home/'LOC_val_solution.csv').write_text('\n'.join(['ImageId,PredictionString', *rows, '']))
+
 def toy_webvision(
     root,               # where the folders `webvision` and `ilsvrc12` are made
     per_class:int=10,   # training images of each class; a fifth as many for validation, and for test
@@ -250,10 +257,7 @@ def toy_webvision(
     true,few = (np.tile(np.arange(50), n) for n in (per_class, per_class//5))
     given = np.where(rng.random(len(true))<wrong, rng.integers(50, size=len(true)), true)
     google,val = [f'google/q{k%50+1:04}/{k}.jpg' for k in range(len(true))],[f'val{k+1:06}.jpg' for k in range(len(few))]
-    flat = [f'ILSVRC2012_val_{k+1:08}.JPEG' for k in range(len(few))]
-    with written(ilsvrc) as tmp:
-        _draw(tmp/'val', [f'{SYNSETS[k]}/{n}' if folders else n for n,k in zip(flat, few)], few, 50, rng)
-        if not folders: (tmp/'LOC_val_solution.csv').write_text('ImageId,PredictionString\n' + ''.join(f'{n[:-5]},{SYNSETS[k]} 1 2 3 4\n' for n,k in zip(flat, few)) + 'ILSVRC2012_val_00050000,n15075141 1 2 3 4\n')
+    with written(ilsvrc) as tmp: _toy_ilsvrc12(tmp, few, folders, rng)
     with written(out) as tmp:
         _draw(tmp, google, true, 50, rng); _draw(tmp/'val_images_256', val, few, 50, rng)
         (tmp/'info').mkdir()
