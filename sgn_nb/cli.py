@@ -27,7 +27,7 @@ def console(
             else: p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=said)
         args = p.parse_args(argv)
         try: f(**vars(args))
-        except (ValueError, OSError, FloatingPointError) as e:
+        except (ValueError, OSError, FloatingPointError, ImportError) as e:
             print(f'{f.__name__}: {e}', file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
@@ -88,13 +88,14 @@ def _settings(text):
 # %% ../nbs/59_cli.ipynb #1c40795d
 def _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size):
     "The data set that the options ask for, and what they add to its spec."
-    from sgn_nb.data import image_folder, load_data, own_data, train_size
+    from sgn_nb.data import DATASETS, image_folder, load_data, own_data, train_size
     own = Path(dataset) if Path(dataset).is_dir() else own_data(dataset, root or None)
     if own and own.is_dir():
         if root and own==Path(dataset): raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
         data = image_folder(own, labels, file_column, label_column, clean_column or None, classes=_names(classes), size=image_size, unlisted=unlisted)
         return data,{'dataset': data.name, 'label_column': label_column, 'clean_column': clean_column, 'image_size': image_size, 'noise': 'none'}
     if not own: train_size(dataset)                                               # says so if there is nothing of that name
+    if isinstance(DATASETS.get(dataset), str): raise ValueError(f'{dataset} has a recipe of its own: sgn_grid experiments/table3.toml --only {dataset}')
     for name,v,usual in (('labels', labels, 'labels.csv'), ('file_column', file_column, 'file'), ('label_column', label_column, 'label'),
                          ('clean_column', clean_column, ''), ('classes', classes, ''), ('unlisted', unlisted, 'error'), ('image_size', image_size, None)):
         if v!=usual: raise ValueError(f'{name} is for a folder of images with a CSV, and {dataset!r} is not a folder')
@@ -117,13 +118,13 @@ def sgn_train(
     noise:str=None,            # Noise to put on clean labels: none, sym-0.4, sym-0.4-excl, asym-0.4, pair-0.4, idn-0.4, cifarn-worst. The default is sym-0.4, and none for a folder or where no true labels are known.
     method:str='sgn',          # How to learn: ce, ls, gce, nan, forward, elr, sop, nal, het, ln, coteaching or sgn.
     settings:str='',           # The method's own settings, such as gamma=.01,correct=False.
-    net:str=None,              # The network: small_cnn, fast_cnn, wrn10_1, wrn28_2 or mlp. The default is small_cnn for digits, fast_cnn for images.
+    net:str=None,              # The network: small_cnn, fast_cnn, wrn10_1, wrn28_2, mlp, resnet50, resnet50_scratch or inception_resnet_v2. The default is small_cnn for digits, fast_cnn for images.
     n_train:int=None,          # How many examples to draw for training and validation; all unless given.
     val_share:float=.1,        # The share of them that is kept for validation, with labels as noisy as the rest.
     epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images.
     batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images.
     lr:float=None,             # The base learning rate. The default is .05 for digits, .2 for images.
-    schedule:str=None,         # The learning rate over time, constant or linear. The default is constant for digits, linear for images.
+    schedule:str=None,         # The learning rate over time: constant, linear, step or warm_up. The default is constant for digits, linear for images.
     flip:yes_no=None,          # Whether to mirror half of the images, yes or no. The default is no for digits, yes for images.
     seed:int=0,                # Decides noise, split, initial weights and batches.
     device:str='auto',         # Where to train: auto, cpu or cuda.
@@ -153,12 +154,17 @@ def sgn_grid(
     dry_run:bool=False,   # List the runs and what has become of them, and run nothing.
     retry:bool=False,     # Try once more what is recorded as failed.
     out:str='',           # Folder for the records, which several machines may share. The default is runs/ and the file's name.
+    skip_bad:bool=False,  # Leave out images of Clothing1M and WebVision that cannot be decoded; records say how many.
     device:str='auto',    # Where to train: auto, cpu or cuda.
 ):                        # how many runs are recorded, failed, to do
     "Run all that a file asks for, skipping what is recorded; killed at any moment and started again, it goes on."
+    from dataclasses import replace
+    from sgn_nb.data import DATASETS
     from sgn_nb.experiments import read_grid
     from sgn_nb.grids import chosen, forget_failures, run_grid, state
-    specs,out = chosen(read_grid(file), only),out or f'runs/{Path(file).stem}'
+    specs,out = read_grid(file),out or f'runs/{Path(file).stem}'
+    if skip_bad: specs = [replace(s, skip_bad=True) if isinstance(DATASETS.get(s.dataset), str) else s for s in specs]
+    specs = chosen(specs, only)
     if dry_run:
         for s in specs: print(f'{state(s, out):9} {s.id}')
         return

@@ -44,10 +44,11 @@ def to_json(
 ROWS,DIGITS = 100,5   # of a curve on record
 
 def thin(
-    curve:list,  # a dict per epoch, from `fit`
-)->list:         # the same, shorter
+    curve:list,           # a dict per epoch, from `fit`
+    all_val:bool=False,   # keep every figure of the validation split, whose labels are not ours
+)->list:                  # the same, shorter
     "Figures to five digits, what is missing left out, at most a hundred rows with the first, the last and the best; bins in the last row only."
-    has_test = any(k.startswith('test_acc/') for k in curve[-1])
+    has_test = not all_val and any(k.startswith('test_acc/') for k in curve[-1])
     wanted = lambda k, r: not (has_test and k.startswith(('val_nll/', 'val_ece/', 'val_top5/', 'val_bins/')) or '_bins/' in k and r is not curve[-1])
     curve = [{k: rounded(v) for k,v in r.items() if v is not None and wanted(k, r)} for r in curve]
     tested = [n for n,r in enumerate(curve) if any(k.startswith('test_acc/') for k in r)] or [*range(len(curve))]

@@ -1,4 +1,5 @@
 "The grids that belong to this package: they parse, they are what the paper ran, and planning a thousand runs takes no data."
+import os
 import subprocess
 from collections import Counter
 import pytest
@@ -17,6 +18,25 @@ def test_every_file_is_planned(name):
     "Every run of every file has an id of its own, without any data."
     specs = chosen(read_grid(ROOT/'experiments'/name))
     assert len({s.id for s in specs}) == len(specs)
+
+@pytest.mark.parametrize('table', [1, 2, 3, 4])
+def test_one_command_starts_a_table(table):
+    "All four tables are planned from published numbers of images, without any of them."
+    env = {k: v for k,v in os.environ.items() if k != 'SGN_DATA'}
+    p = subprocess.run([BIN/'sgn_grid', ROOT/f'experiments/table{table}.toml', '--dry-run'], capture_output=True, text=True, env=env, cwd='/')
+    assert p.returncode == 0 and p.stdout.count('to do') == {1: 700, 2: 300, 3: 60, 4: 105}[table], p.stdout[-300:] + p.stderr
+
+def test_table_3_is_complete():
+    "Each method of Table 3 has five runs on both sets, at a scale at which the two may be compared; SGN's settings are the paper's."
+    specs = chosen(read_grid(ROOT/'experiments/table3.toml'))
+    assert all(at_paper_scale(dict(spec=vars(s))) for s in specs)
+    runs = [(s.dataset, s.method) for s in specs]
+    assert set(runs) == {(r['dataset'].replace('ilsvrc12', 'webvision'), r['method']) for r in paper_numbers(3)}
+    assert all(runs.count(k) == 5 for k in runs)
+    sgn = {s.dataset: s for s in specs if s.method == 'sgn'}
+    assert [sgn['clothing1m'].settings[k] for k in ('gamma', 'alpha', 'beta', 'temperature')] == [.1, .7, .9999, 1.]
+    assert [sgn['webvision'].settings[k] for k in ('gamma', 'alpha', 'beta', 'temperature')] == [.01, .999, .9999, .3]
+    assert sgn['webvision'].mixup and not any(s.mixup for s in specs if s.method == 'nal')
 
 @pytest.mark.parametrize('name', SEARCHES)
 def test_every_search_is_planned(name):
