@@ -162,11 +162,14 @@ def as_good(
 def _row_names(number, records):
     "Row -> (which records, which predictor), in the order of the paper."
     from sgn_nb.methods.registry import METHODS
-    parts = lambda r: tuple(r['spec']['settings'].get(k, True) for k in ('reweight', 'correct'))     # what Table 4 switches off
-    if number!=4: return {m: (lambda r, m=m: r['spec']['method']==m and all(parts(r)), None) for m in METHODS}
+    if number!=4: return {m: (lambda r, m=m: r['spec']['method']==m and all(_parts(r)), None) for m in METHODS}
     mark = lambda *on: ' '.join(f"{'✓' if v else '✗'} {n}" for n,v in zip(('LR', 'LC', 'EP'), on))
-    fits = lambda lr, lc: lambda r: r['spec']['method']=='sgn' and parts(r)==(lr, lc)
+    fits = lambda lr, lc: lambda r: r['spec']['method']=='sgn' and _parts(r)==(lr, lc)
     return {mark(lr, lc, p=='ema'): (fits(lr, lc), p) for p in ('net', 'ema') for lr,lc in ((False, False), (True, False), (True, True))}
+
+def _parts(record):
+    "What of SGN is on: reweighting, correction. Table 4 switches them off, one after the other."
+    return tuple(record['spec']['settings'].get(k, True) for k in ('reweight', 'correct'))
 
 def _cell(records, predictor, pick, figure):
     "A figure of each run in percent, by seed and labels; two runs for one place are an error."
@@ -217,6 +220,8 @@ def paper_table(
 
 def _table(number, records, pick):
     "The table of one scale."
+    ablated = {noise_name(r) for r in records if not all(_parts(r))}
+    if number==4 and ablated: records = [r for r in records if noise_name(r) in ablated]       # no column where all parts are on
     names,columns,paper = _row_names(number, records),_columns(number, records),at_paper_scale(records[0])
     cell = {(n, c): _cell([r for r in records if fits(r) and has(r)], p, pick, figure) for n,(fits,p) in names.items() for c,(has,figure,_) in columns.items()}
     used = [n for n in names if any(cell[n, c] for c in columns)]

@@ -133,7 +133,8 @@ def fit(
     on,schedule,steps = on or accelerator(),lookup('schedule', schedule, schedules),len(train)
     method.to(on.device)
     opt = torch.optim.SGD(decaying(method, decay_norms), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-    model,opt = on.prepare(method, opt)
+    model,scaled = on.prepare(method, opt)
+    if on.scaler: opt = scaled                                 # fp16; elsewhere the plain one, as Accelerate's looks for a package on disk in every step
     run = Run(method, opt, train, checkpoint, config)
     with tqdm(total=epochs*steps, initial=run.epoch*steps+run.step, desc=progress, disable=progress is None, unit='step', mininterval=.5) as bar:
         for epoch in range(run.epoch, epochs):

@@ -1,12 +1,12 @@
-"What the training loop's figures, checkpoints and progress cost beside a bare loop, and what sharing two cores gains: measured/speed/overhead.json."
+"What the training loop's figures, checkpoints and progress cost beside a bare loop, and what sharing two cores gains, and what a run takes: measured/speed/overhead.json."
 import argparse, json, statistics, tempfile, time
 from pathlib import Path
 import torch
-from sgn_nb.experiments import Spec, grid
+from sgn_nb.experiments import Spec, grid, read_grid
 from sgn_nb.files import written
 from sgn_nb.grids import chosen, run_grid
 from sgn_nb.records import environment, load_records, to_json
-from sgn_nb.runner import batches, planned, prepare, untrained
+from sgn_nb.runner import batches, planned, prepare, run, untrained
 from sgn_nb.training import accelerator, fit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,17 +35,28 @@ def seconds(spec, loop):
 def overhead(method, rounds):
     "Median of paired ratios, fit : bare, in turn."
     spec = planned(Spec(method=method, epochs=10, val_share=.2))
+    seconds(spec, 'bare'), seconds(spec, 'fit')                                   # the first are never like the others
     pairs = [(seconds(spec, 'bare'), seconds(spec, 'fit')) for _ in range(rounds)]
     return {'bare': round(statistics.median(b for b,_ in pairs), 3), 'fit': round(statistics.median(f for _,f in pairs), 3),
             'ratio': round(statistics.median(f/b for b,f in pairs), 4)}
 
-def throughput(workers):
-    "Seconds for a grid of twelve runs."
-    specs = chosen(grid(method=['ce', 'gce', 'elr', 'sgn'], seed=[0, 1, 2], epochs=15, val_share=.2))
+def sharing(rounds):
+    "Runs per second of two workers, one core each, as a multiple of one worker's on one core: from the runs' own seconds, so without the start of processes."
+    gains = []
+    for k in range(rounds):
+        specs = chosen(grid(method=['ce', 'gce', 'elr', 'sgn'], seed=range(2*k, 2*k+2), epochs=15, val_share=.2))
+        took = lambda records: sum(sum(r['env']['seconds'].values()) for r in records)
+        with tempfile.TemporaryDirectory() as tmp:
+            one = took([run(s, f'{tmp}/one', 'cpu') for s in specs])
+            run_grid(specs, f'{tmp}/two', 2, 'cpu')
+            gains.append(2*one/took(load_records(f'{tmp}/two')))
+    return round(statistics.median(gains), 2)
+
+def slowest():
+    "Seconds of the longest runs of the digits table on one core."
+    specs = {s.method: s for s in read_grid(ROOT/'experiments/digits_table1.toml') if (s.noise, s.seed) == ('sym-0.4', 0)}
     with tempfile.TemporaryDirectory() as tmp:
-        start = time.perf_counter()
-        run_grid(specs, tmp, workers, 'cpu')
-        return time.perf_counter() - start
+        return {m: run(s, tmp, 'cpu')['env']['seconds'] for m,s in specs.items() if m in ('ce', 'sgn', 'het', 'coteaching', 'forward')}
 
 def loading(n):
     "Seconds to load so many records."
@@ -62,8 +73,7 @@ def main():
     rounds = p.parse_args().rounds
     torch.set_num_threads(1)
     found = {'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')}, 'load 10,000 records': round(loading(10_000), 2)}
-    one,two = zip(*[(throughput(1), throughput(2)) for _ in range(3)])
-    found['workers'] = {'one': round(statistics.median(one), 1), 'two': round(statistics.median(two), 1), 'gain': round(statistics.median(a/b for a,b in zip(one, two)), 2)}
+    found |= {'two workers : one': sharing(3), 'seconds of a run': slowest()}
     with written(ROOT/'measured/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
     print(json.dumps(found, indent=1))
 
