@@ -117,7 +117,7 @@ class SGNClassifier(ClassifierMixin, BaseEstimator):
         self.pad,self.flip,self.precision,self.device,self.val_share = pad,flip,precision,device,val_share
         self.checkpoint,self.warm_start,self.random_state,self.verbose = checkpoint,warm_start,random_state,verbose
 
-# %% ../nbs/50_classifier.ipynb #557d65d4
+# %% ../nbs/50_classifier.ipynb #a9509964
 @patch
 def _inputs(self:SGNClassifier, X, y=None, fitting=False):
     "X as a tensor: images, or features in double precision; and y, where it is checked with X."
@@ -144,7 +144,7 @@ def _data(self:SGNClassifier, x, y, fitting=False):
 
 def _mean_std(x):
     "Of each channel, bytes counted as 0..1, or of each feature; constant ones get std 1."
-    if x.dtype==torch.uint8: data = from_arrays(x, [0, 1]+[0]*(len(x)-2)); return data.mean,data.std
+    if x.dtype==torch.uint8: data = from_arrays(x, [0]*len(x), K=2); return data.mean,data.std
     std,mean = torch.std_mean(x.double(), (0, 2, 3) if x.dim()==4 else 0, correction=0)
     std = torch.where(std>1e-12*mean.abs(), std, 1.)                # what is left of a constant, after rounding
     return (mean.float(),std.float()) if x.dim()==4 else (mean,std)
@@ -176,17 +176,17 @@ def _make_net(self:SGNClassifier, name):
     if len(width)!=2: raise ValueError(f'net must turn inputs into features [b, n], got an output of shape {list(width)}: end it with a pooling and nn.Flatten()')
     return with_head(self.net, width[1])
 
-# %% ../nbs/50_classifier.ipynb #fcf59e5f
+# %% ../nbs/50_classifier.ipynb #d755b9a0
 @patch
 def fit(self:SGNClassifier,
     X,         # a table, images, or a data set of pairs
-    y=None,    # given labels `[N]`; a data set has its own
+    y=None,    # given labels `[N]`; those of the data set unless given
     **other,   # none: `sample_weight` is refused
 ):             # the estimator itself
     "Learn from labels of unknown quality."
     if 'sample_weight' in other: raise ValueError('sample_weight is not taken: the method itself decides how much each example counts, from how well its label fits')
     if other: raise TypeError(f'fit takes X and y, got {", ".join(other)}')
-    if isinstance(X, Dataset) and y is None: X,y = from_dataset(X)
+    if isinstance(X, Dataset): X,own = from_dataset(X); y = own if y is None else y
     if y is None: raise ValueError('SGNClassifier requires y to be passed, but the target y is None')
     before = (self.classes_, self.shape_, self.method_) if self.warm_start and hasattr(self, 'method_') else None
     x = self._inputs(X, y, fitting=True)
@@ -219,7 +219,7 @@ def _split(data, spec):
     complain('val_share leaves no training example of some classes, by number', sorted(set(data.train.y.tolist())-set(parts.train.y.tolist())))
     return parts,torch.cat([rows.train.x, rows.val.x])
 
-# %% ../nbs/50_classifier.ipynb #a223fda9
+# %% ../nbs/50_classifier.ipynb #9bf5cbc7
 @patch
 def _stage(self:SGNClassifier, stage, k, train, evals, on, hashes):
     "One training, with votes."
@@ -231,7 +231,7 @@ def _stage(self:SGNClassifier, stage, k, train, evals, on, hashes):
         stage.votes[stage.N:] += nn.functional.one_hot(_predicted(stage, val, on).argmax(1), stage.K)
         self._report += time.perf_counter()-start
     got = training.fit(stage, train, {}, on=on, on_epoch=vote, progress=f'{self.spec_.method}{f", stage {k+1}" if k else ""}' if self.verbose else None,
-                       checkpoint=self.checkpoint and f'{self.checkpoint}.{k}', config=asdict(self.spec_) | hashes | {'net': str(self.net)}, **how)
+                       checkpoint=self.checkpoint and f'{self.checkpoint}.{k}', config=asdict(self.spec_) | hashes | {'own net': getattr(self.net, '__qualname__', str(self.net))}, **how)
     hook.remove()
     self.history_,self.seconds_ = got['curve'],{'train': got['seconds']['train']-self._report}
 
@@ -281,7 +281,7 @@ def predict(self:SGNClassifier,
     best = self.predict_proba(X).argmax(1)
     return self.classes_[best]
 
-# %% ../nbs/50_classifier.ipynb #cff92ddb
+# %% ../nbs/50_classifier.ipynb #4f33a8cc
 @patch
 def save(self:SGNClassifier,
     path,  # the file to be
@@ -294,7 +294,7 @@ def save(self:SGNClassifier,
              'n_features': self.n_features_in_, 'names': list(getattr(self, 'feature_names_in_', [])), 'history': self.history_, 'seconds': self.seconds_}
     parts = {'method': self.method_.state_dict(), 'labels': self.labels_, 'norm': {'mean': self.mean_, 'std': self.std_}}
     tensors = {f'{part}.{k}': v.detach().cpu().contiguous().clone() for part,d in parts.items() for k,v in d.items()}
-    with written(path) as tmp: save_file(tensors, tmp, {'sgn_nb': json.dumps(about)})
+    with written(path) as tmp: save_file(tensors, tmp, {'sgn_nb': json.dumps(about, default=lambda v: v.tolist())})
     return Path(path)
 
 # %% ../nbs/50_classifier.ipynb #b12bc481
