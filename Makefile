@@ -15,7 +15,7 @@ help: ## this list
 demo: $(VENV)/.run ## cross-entropy and SGN on digits, 40 % of the labels scrambled (ARGS="..." goes to sgn_demo)
 	@$(PY) $(VENV)/bin/sgn_demo $(ARGS)
 
-test: $(VENV)/.dev ## every notebook's tests and those in tests/ (FLAGS="slow gpu data integrations" for more)
+test: $(VENV)/.dev $(addprefix $(VENV)/.,$(filter integrations,$(FLAGS))) ## every notebook's tests and those in tests/ (FLAGS="slow gpu data integrations" for more)
 	@$(PY) tools/test_all.py $(if $(FLAGS),--flags $(FLAGS))
 
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
@@ -25,6 +25,9 @@ readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; nbs/nbdev.yml and the Co
 	@$(PY) tools/make_colab.py
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
+
+tables: $(VENV)/.run ## tables/ from the committed records, byte for byte
+	@for n in 1 4; do for f in md html tex csv; do $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables --format $$f --out tables/digits_table$$n.$$f >/dev/null; done; done
 
 docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)
 	@$(PY) tools/make_docs.py
@@ -48,6 +51,12 @@ $(VENV)/.dev: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
 	@$(PIP) -e ".[dev]"
 	@echo "$(CURDIR)" | tee $(VENV)/.run > $@
 
+# What the flag of this name needs besides: an extra of the same name.
+$(VENV)/.integrations: $(VENV)/.dev
+	@echo "installing other people's frameworks into $(VENV) (one time, some minutes) ..."
+	@$(PIP) -e ".[dev,integrations]"
+	@echo "$(CURDIR)" > $@
+
 $(VENV)/.docs: settings.ini setup.py pyproject.toml $(VENV)/pyvenv.cfg $(MOVED)
 	@echo "installing sgn_nb, PyTorch and what the tests and the site need into $(VENV) (one time, some minutes) ..."
 	@$(PIP) -e ".[dev,docs]"
@@ -64,4 +73,4 @@ $(VENV)/pyvenv.cfg:
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PIP) 'pip>=22.3'
 
-.PHONY: help demo test lab readme docs docs-test clean moved
+.PHONY: help demo test lab readme tables docs docs-test clean moved

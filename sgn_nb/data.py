@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CIFAR10_NAMES', 'DATASETS', 'SIZES', 'IMAGES', 'Examples', 'Data', 'from_arrays', 'from_npz', 'stream', 'digits',
            'cifar10', 'cifar100', 'load_data', 'own_data', 'train_size', 'read_table', 'image_folder', 'corrupt',
-           'split', 'show_examples', 'class_counts', 'plot_counts', 'shift_flip', 'Batches', 'pixel_hash',
-           'jpeg_folder']
+           'split', 'show_examples', 'class_counts', 'plot_counts', 'shift_flip', 'class_balanced', 'Batches', 'mixup',
+           'Mixup', 'pixel_hash', 'jpeg_folder']
 
 # %% ../nbs/11_data.ipynb #c25a7b50
 import copy
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from importlib import import_module
 from fastcore.basics import patch
 from .files import cache_folder, data_folder, download, written
 from .names import lookup
@@ -57,6 +58,7 @@ class Data:
     asym_map:dict|None=None    # which class is mistaken for which, for `asym` noise
     mean:Tensor|None=None      # of a channel `[C]` or a feature `[D]`, over all training inputs
     std:Tensor|None=None       # the same, > 0
+    skipped:int=0              # images that were left out because they cannot be decoded
 
     def __post_init__(self):
         if self.classes and len(self.classes)!=self.K: raise ValueError(f'classes must hold one name for each of the {self.K} classes, got {len(self.classes)}')
@@ -192,18 +194,23 @@ def cifar100(
     return _cifar('cifar100', root)
 
 # %% ../nbs/11_data.ipynb #91e6cf18
-DATASETS = {'digits': digits, 'cifar10': cifar10, 'cifar100': cifar100}
+DATASETS = {'digits': digits, 'cifar10': cifar10, 'cifar100': cifar100,
+            'clothing1m': 'real_world', 'webvision': 'real_world'}          # text: the module that has it, imported when it is asked for
 
 def load_data(
     name,       # one of `DATASETS`, a folder of images or a `.npz` file in `SGN_DATA` (`photos`, `bits`), or the path of a `.npz` file
     root=None,  # the folder that holds the data set, if it is not where it usually is
-    **columns,  # of a folder: `label_col`, `clean_col`, `size`, as `image_folder` has them
+    **how,      # of a folder: `label_col`, `clean_col`, `size`, as `image_folder` has them; of a streamed set: `size`, `skip_bad`
 )->Data:        # whole, not split yet
     "A data set by name."
     own = own_data(name, root)
-    if own and own.is_dir(): return image_folder(own, **columns)
-    if columns: raise ValueError(f"{', '.join(columns)} must be left out, as {name!r} is no folder of images in SGN_DATA")
-    return from_npz(own) if own else _known(name, DATASETS)(root)
+    folder,streamed = own and own.is_dir(),not own and isinstance(_known(name, DATASETS), str)
+    options = ('label_col', 'clean_col', 'size') if folder else ('size', 'skip_bad') if streamed else ()
+    wrong = [k for k in how if k not in options]
+    if wrong: raise ValueError(f"{', '.join(wrong)} must be left out for {name!r}, which takes {', '.join(options) or 'no options'}")
+    if folder: return image_folder(own, **how)
+    if streamed: return getattr(import_module(f'sgn_nb.{DATASETS[name]}'), name)(root, **how)
+    return from_npz(own) if own else DATASETS[name](root)
 
 def own_data(
     name,       # as for `load_data`
@@ -221,7 +228,7 @@ def _known(name, choices):
     except ValueError as e: raise ValueError(f'{e}; nor is there a folder of that name') from None
 
 # %% ../nbs/11_data.ipynb #ce58bb76
-SIZES = {'digits': 1437, 'cifar10': 50_000, 'cifar100': 50_000}
+SIZES = {'digits': 1437, 'cifar10': 50_000, 'cifar100': 50_000, 'clothing1m': 1_000_000, 'webvision': 65_944}
 
 def train_size(
     name,       # as for `load_data`
@@ -361,17 +368,18 @@ def corrupt(
 def split(
     data:Data,           # with a `train` that is still whole
     seed:int,            # of the draw
-    val_share:float=.1,  # share of the examples that becomes validation, [0, 1)
+    val_share:float=.1,  # share of the examples that becomes validation, [0, 1); 0 for a data set that has a `val` of its own
     n_train:int=None,    # how many examples to draw before the split; all unless given
 )->Data:                 # with `train` and (unless the share is 0) `val`
     "Draw `n_train` examples and set a share of them aside, labels as noisy as the rest."
     n = len(data.train) if n_train is None else n_train
     if not 0<n<=len(data.train): raise ValueError(f'n_train must be in 1..{len(data.train)}, got {n_train}')
     if not 0<=val_share<1: raise ValueError(f'val_share must be in [0, 1), got {val_share}')
+    if data.val is not None and val_share: raise ValueError(f'val_share must be 0, as {data.name} has {len(data.val):,} validation examples of its own, got {val_share}')
     n_val = round(n*val_share)
     if val_share and not 0<n_val<n: raise ValueError(f'val_share {val_share} of {n} examples leaves an empty split')
     val,train = torch.randperm(len(data.train), generator=stream(seed, 'split'))[:n].tensor_split([n_val])
-    return replace(data, train=data.train[train], val=data.train[val] if n_val else None)
+    return replace(data, train=data.train[train], val=data.train[val] if n_val else data.val)
 
 # %% ../nbs/11_data.ipynb #d1aa9b67
 def show_examples(
@@ -436,6 +444,20 @@ def shift_flip(
     at = (top[:, None] + r)*wide + left[:, None]                                       # where its rows begin `[b, H]`
     return pieces.index_select(0, at.flatten()).view(b, h, w, c).permute(0, 3, 1, 2)
 
+# %% ../nbs/11_data.ipynb #f9e6c187
+def class_balanced(
+    y:Tensor,  # labels `[N]`
+    n:int,     # how many examples to draw: a multiple of `K`
+    K:int,     # number of classes
+    rng,       # `torch.Generator`, as `stream` makes it
+)->Tensor:     # their ids `[n]`, in random order
+    "Ids of equally many examples of each class, none twice."
+    least = int(y.bincount(minlength=K).min())
+    if n<1 or n%K or n//K>least: raise ValueError(f'balanced must be a multiple of the {K} classes, at most {K*least:,} (the rarest class has {least:,} examples), got {n:,}')
+    order = torch.randperm(len(y), generator=rng)
+    ids = torch.cat([order[y[order]==k][:n//K] for k in range(K)])
+    return ids[torch.randperm(n, generator=rng)]
+
 # %% ../nbs/11_data.ipynb #b1425ec4
 class Batches:
     "Batches `x, y, i` of examples that live on one device."
@@ -448,17 +470,40 @@ class Batches:
         pad:int=0,            # shift images by up to so many pixels
         flip:bool=False,      # mirror half of the images
         device='cpu',         # where the data live
+        balanced:int=None,    # examples of an epoch, equally many of each class; None: every example once
     ):
-        if not 0<batch<=len(examples): raise ValueError(f'batch must be in 1..{len(examples)} (the number of examples), got {batch}')
+        n = balanced or len(examples)
+        if not 0<batch<=n: raise ValueError(f'batch must be in 1..{n} (the number of examples), got {batch}')
         if (pad or flip) and examples.x.dim()!=4: raise ValueError(f'pad and flip are for images, got inputs of shape {list(examples.x.shape)}')
-        x,self.y = examples.x.to(device),examples.y.to(device)
-        self.x = x.contiguous(memory_format=torch.channels_last) if seed is not None and x.dim()==4 else x
-        self.true = None if examples.true is None else examples.true.to(device)
-        self.batch,self.seed,self.drop_last,self.pad,self.flip = batch,seed,drop_last,pad,flip
-        self.mean,self.std = ((0*self.x[:1].float() + s.to(device).view(-1, *[1]*(x.dim()-2)))[0] for s in (data.mean, data.std))
+        if balanced: class_balanced(examples.y.cpu(), balanced, data.K, stream(0))                  # complain now
+        self.batch,self.seed,self.drop_last,self.pad,self.flip,self.balanced,self.K = batch,seed,drop_last,pad,flip,balanced,data.K
+        self.y,self.true,self.device = examples.y.to(device),None if examples.true is None else examples.true.to(device),device
+        self.hold(data, examples.x)
 
-    def __len__(self): return len(self.x)//self.batch if self.drop_last else -(-len(self.x)//self.batch)
+    def hold(self, data, x):
+        "Keep the inputs where they are used, and what normalises them."
+        x = x.to(self.device)
+        self.x = x.contiguous(memory_format=torch.channels_last) if self.seed is not None and x.dim()==4 else x
+        self.mean,self.std = ((0*self.x[:1].float() + s.to(self.device).view(-1, *[1]*(x.dim()-2)))[0] for s in (data.mean, data.std))
+        self.margin = 2*self.pad
+
+    def __len__(self):
+        n = self.balanced or len(self.y)
+        return n//self.batch if self.drop_last else -(-n//self.batch)
     def __iter__(self): return self.epoch(0)
+
+# %% ../nbs/11_data.ipynb #19a183a7
+@patch
+def draw(self:Batches,
+    e:int,        # which epoch, 0..
+)->tuple:         # ids in the epoch's order; row and column offset of every image `[N]`; mirror it? `[N]`
+    "All that is left to chance in an epoch: a function of seed and epoch."
+    n,rng = len(self.y),stream(self.seed, 'epoch', e)
+    if self.seed is None: order = torch.arange(n)
+    elif self.balanced: order = class_balanced(self.y.cpu(), self.balanced, self.K, rng)
+    else: order = torch.randperm(n, generator=rng)
+    dy,dx = torch.randint(0, self.margin+1, (2, n), generator=rng)
+    return order,dy,dx,torch.rand(n, generator=rng) < .5*self.flip
 
 # %% ../nbs/11_data.ipynb #ed6d241c
 @patch
@@ -467,12 +512,8 @@ def epoch(self:Batches,
     start:int=0,  # from which batch on
 ):                # yields `x, y, i`
     "The batches of epoch `e`, the same ones every time."
-    n,device = len(self.x),self.x.device
-    rng = stream(self.seed, 'epoch', e)
-    order = torch.arange(n) if self.seed is None else torch.randperm(n, generator=rng)
-    dy,dx = torch.randint(0, 2*self.pad+1, (2, n), generator=rng).to(device)
-    mirror = (torch.rand(n, generator=rng) < .5*self.flip).to(device)
-    for i in order.to(device).split(self.batch)[start:len(self)]:
+    order,dy,dx,mirror = (v.to(self.device) for v in self.draw(e))
+    for i in order.split(self.batch)[start:len(self)]:
         x = self.x[i]
         if self.seed is not None and x.dim()==4: x = shift_flip(x, self.pad, dy[i], dx[i], mirror[i])
         x = x.float().div_(255) if x.dtype==torch.uint8 else x
@@ -485,8 +526,39 @@ def plain(self:Batches,
 )->Batches:          # of the same examples, not copied
     "All examples in order: neither shuffled nor augmented."
     other = copy.copy(self)
-    other.batch,other.seed,other.drop_last,other.pad,other.flip = min(batch, len(self.x)),None,False,0,False
+    other.batch,other.seed,other.drop_last,other.pad,other.flip,other.balanced = min(batch, len(self.y)),None,False,0,False,None
     return other
+
+# %% ../nbs/11_data.ipynb #28cfedb8
+def mixup(
+    x:Tensor,    # inputs `[b, ...]`
+    y:Tensor,    # class ids `[b]`
+    lam:Tensor,  # what is left of each example, `[b]`, 0..1
+    K:int,       # number of classes
+)->tuple:        # mixed inputs; soft labels `[b, K]`
+    "Each example and its partner, the batch read backwards: `lam a + (1-lam) b`. Zhang et al. 2018."
+    def mix(a):
+        w = lam.to(a).view(-1, *[1]*(a.dim()-1))
+        return w*a + (1-w)*a.flip(0)
+    return mix(x),mix(F.one_hot(y, K).float())
+
+# %% ../nbs/11_data.ipynb #1eefbdee
+class Mixup:
+    "Training batches `x, y, i` with mixed inputs and soft labels; all else is as it was."
+    def __init__(self,
+        train,  # `Batches` that shuffle
+        K:int,  # number of classes
+    ): self.train,self.K = train,K
+
+    def __getattr__(self, name): return getattr(self.train, name)
+    def __len__(self): return len(self.train)
+    def epoch(self,
+        e:int,        # which epoch, 0..
+        start:int=0,  # from which batch on
+    ):                # yields `x, y, i`
+        "The mixed batches of epoch `e`, the same ones every time."
+        lam = torch.rand(len(self), self.batch, generator=stream(self.seed, 'mixup', e))
+        for l,(x,y,i) in zip(lam[start:], self.train.epoch(e, start)): yield *mixup(x, y, l[:len(y)], self.K),i
 
 # %% ../nbs/11_data.ipynb #b886f49c
 def pixel_hash(
@@ -496,7 +568,7 @@ def pixel_hash(
     h = hashlib.sha256()
     for name in ('train', 'val', 'test'):
         if (part := getattr(data, name)) is not None:
-            h.update(f'{name}{tuple(part.x.shape)}'.encode() + part.x.cpu().contiguous().numpy().tobytes())
+            h.update(f'{name}{tuple(part.x.shape)}'.encode() + (part.x.cpu().contiguous().numpy().tobytes() if torch.is_tensor(part.x) else part.x.digest()))
     return h.hexdigest()[:12]
 
 # %% ../nbs/11_data.ipynb #7387cc0e

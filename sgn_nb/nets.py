@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NETS', 'check_images', 'SameConv', 'conv', 'keras_init', 'Block', 'wrn', 'patch_basis', 'Whiten', 'fast_cnn',
-           'small_cnn', 'mlp', 'net_maker', 'with_head']
+           'small_cnn', 'mlp', 'resnet50', 'inception_resnet_v2', 'net_maker', 'with_head']
 
 # %% ../nbs/13_nets.ipynb #1e7298fc
 import copy
@@ -155,6 +155,42 @@ def mlp(
     hidden = lambda ci: [nn.Linear(ci, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(nn.Flatten(), *hidden(math.prod(shape)), *hidden(width), nn.Linear(width, n_out))
 
+# %% ../nbs/13_nets.ipynb #8ff2a317
+def _imagenet():
+    "torchvision's ImageNet weights of a ResNet-50, from PyTorch's cache or the network."
+    from torchvision.models import ResNet50_Weights
+    weights = ResNet50_Weights.IMAGENET1K_V1
+    try: return weights.get_state_dict(check_hash=True)
+    except (OSError, RuntimeError) as e:
+        raise OSError(f"the ImageNet weights of resnet50 cannot be had ({e}): download {weights.url} in another way and put it into the folder checkpoints of TORCH_HOME/hub "
+                      "(usually ~/.cache/torch/hub), or choose net = 'resnet50_scratch', which begins without them") from e
+
+# %% ../nbs/13_nets.ipynb #d08e6363
+def resnet50(
+    n_out:int,             # width of the last layer
+    shape:tuple,           # of one input, `(3, H, W)`, 32 pixels or more
+    pretrained:bool=True,  # begin with ImageNet's weights, all but the last layer
+)->nn.Module:              # `[b, 3, H, W]` -> `[b, n_out]`
+    "ResNet-50 of torchvision with a new last layer. He et al. 2016."
+    from torchvision import models
+    check_images('resnet50', n_out, shape, least=32)
+    if shape[0]!=3: raise ValueError(f'resnet50 takes images with three channels, got {shape[0]}')
+    net = models.resnet50()
+    if pretrained: net.load_state_dict(_imagenet())
+    net.fc = nn.Linear(net.fc.in_features, n_out)
+    return net.to(memory_format=torch.channels_last)
+
+# %% ../nbs/13_nets.ipynb #f147835b
+def inception_resnet_v2(
+    n_out:int,    # width of the last layer
+    shape:tuple,  # of one input, `(C, H, W)`, 75 pixels or more
+)->nn.Module:     # `[b, C, H, W]` -> `[b, n_out]`
+    "Inception-ResNet-v2 of timm, without weights. Szegedy et al. 2017."
+    check_images('inception_resnet_v2', n_out, shape, least=75)
+    try: from timm.models import inception_resnet_v2 as make
+    except ImportError as e: raise ImportError("inception_resnet_v2 needs timm: pip install 'sgn_nb[real]'") from e
+    return make(num_classes=n_out, in_chans=shape[0]).to(memory_format=torch.channels_last)
+
 # %% ../nbs/13_nets.ipynb #3852eea2
 NETS = {
     'small_cnn': small_cnn,
@@ -162,6 +198,9 @@ NETS = {
     'wrn10_1':   partial(wrn, 10, 1),
     'wrn28_2':   partial(wrn, 28, 2),
     'mlp':       mlp,
+    'resnet50':            resnet50,
+    'resnet50_scratch':    partial(resnet50, pretrained=False),
+    'inception_resnet_v2': inception_resnet_v2,
 }
 
 def net_maker(

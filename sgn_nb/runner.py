@@ -11,12 +11,13 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 import torch
-from .data import load_data, train_size, corrupt, split, pixel_hash, Batches
+from .data import load_data, train_size, corrupt, split, pixel_hash, Batches, Mixup
 from .experiments import Spec, resolve
 from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
-from .records import SCHEMA, environment, load_record, save_record
+from .real_world import Files, Streamed
+from .records import SCHEMA, environment, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
 
 # %% ../nbs/43_runner.ipynb #511424ab
@@ -25,7 +26,7 @@ def prepare(
     data=None,  # `Data` of your own, still whole; by default the spec's data set is loaded by its name
 ):              # `Data` with noisy train and val
     "Load, corrupt, split: the data of a run."
-    columns = {k: v for k,v in (('label_col', spec.label_column), ('clean_col', spec.clean_column), ('size', spec.image_size)) if v}
+    columns = {k: v for k,v in (('label_col', spec.label_column), ('clean_col', spec.clean_column), ('size', spec.image_size), ('skip_bad', spec.skip_bad)) if v}
     data = split(corrupt(data or load_data(spec.dataset, **columns), spec.noise, spec.seed), spec.seed, spec.val_share, spec.n_train)
     if not (data.val or data.test): raise ValueError(f'{data.name} has no test examples: val_share must be above 0, got {spec.val_share}')
     return data
@@ -36,9 +37,11 @@ def batches(
     data,          # from `prepare`
     device='cpu',  # where they live
 )->tuple:          # training batches; `{'val': ..., 'test': ...}`
-    "Training batches, shuffled and shifted; evaluation batches, in order and whole."
-    train = Batches(data, data.train, spec.batch, spec.seed, spec.drop_last, spec.pad, spec.flip, device)
-    return train,{s: Batches(data, e, min(1000, len(e)), device=device) for s,e in (('val', data.val), ('test', data.test)) if e}
+    "Training batches, shuffled, shifted and perhaps mixed; evaluation batches, in order and whole."
+    make,most = (Streamed, 256) if isinstance(data.train.x, Files) else (Batches, 1000)
+    train = make(data, data.train, spec.batch, spec.seed, spec.drop_last, spec.pad, spec.flip, device, spec.balanced)
+    evals = {s: make(data, e, min(most, len(e)), device=device) for s,e in (('val', data.val), ('test', data.test)) if e}
+    return Mixup(train, data.K) if spec.mixup else train,evals
 
 # %% ../nbs/43_runner.ipynb #167278b3
 def planned(
@@ -47,7 +50,7 @@ def planned(
 )->Spec:           # resolved: with the id that its record will have
     "The spec as `run` will record it."
     n = spec.n_train or N or train_size(spec.dataset)
-    n -= round(n*spec.val_share)
+    n = spec.balanced or n-round(n*spec.val_share)
     if spec.batch>n: raise ValueError(f'batch must be in 1..{n} (the number of training examples), got {spec.batch}')
     return resolve(spec, n//spec.batch if spec.drop_last else -(-n//spec.batch))
 
@@ -58,6 +61,7 @@ def run(
     device='auto',      # `auto`, `cpu`, `cuda`
     progress:str=None,  # show a bar with this title
     data=None,          # `Data` of your own, still whole; by default the spec's data set is loaded by its name
+    on_epoch=None,      # called with each epoch's row, of each stage; what it raises ends the run
 )->dict:                # the record
     "Train what `spec` says and record it; a recorded run is loaded, a killed one goes on."
     on = accelerator(device, spec.precision)
@@ -70,12 +74,12 @@ def run(
     watch = watched(data, spec.watch)
     writable(out)
     x = next(iter(Batches(data, data.train[watch], len(watch), device=on.device)))[0] if len(watch) else None
-    how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'schedule', 'test_every')}
+    how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'decay_norms', 'schedule', 'test_every')}
     how.update(config=asdict(spec) | hashes, watch=x, on=on)
     seconds = {'train': 0., 'eval': 0.}
     for k,stage in enumerate(method.stages(train.plain())):                            # some look at the data between stages
         title = progress and f'{progress}{f", stage {k+1}" if k else ""}'
-        got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, **how)
+        got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, on_epoch=on_epoch, **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}
     return load_record(save_record(as_record(spec, data, method, hashes, watch, got['curve'], environment(on.device, seconds)), out))
 
@@ -147,6 +151,6 @@ def as_record(
     "A finished run as a record."
     known = data.train.true is not None
     decided = {k: v for k,v in method.settings.items() if v is not None and spec.settings.get(k, v) is None}     # by the number of classes
-    return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), **({'decided': decided} if decided else {}), **hashes,
+    return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), **({'decided': decided} if decided else {}), **({'skipped': data.skipped} if data.skipped else {}), **hashes,
             'realised_rate': realised_rate(data.train.true, data.train.y) if known else None,
-            'watched': [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch], 'curve': curve, 'env': env}
+            'watched': [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch], 'curve': thin(curve, all_val=spec.val_share==0), 'env': env}

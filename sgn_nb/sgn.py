@@ -115,6 +115,7 @@ def short_run(
 # %% ../nbs/25_sgn.ipynb #17b79c19
 class SGN(Method):
     "Shifted Gaussian Noise: regression on log-ratios with loss reweighting and label correction. Englesson & Azizpour 2024."
+    space = {'gamma': (.001, .1, 'log'), 'alpha': (.8, .995), 'beta_warmup': [False, True]}
     def __init__(self,
         make_net,                # `make_net(n_out) -> nn.Module`
         K:int,                   # number of classes, >= 2

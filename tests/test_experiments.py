@@ -1,18 +1,66 @@
 "The grids that belong to this package: they parse, they are what the paper ran, and planning a thousand runs takes no data."
+import os
 import subprocess
+from collections import Counter
 import pytest
 from conftest import BIN, ROOT
 from sgn_nb.experiments import read_grid
 from sgn_nb.grids import chosen
+from sgn_nb.methods.registry import METHODS
+from sgn_nb.search import load_found, read_search
 from sgn_nb.tables import at_paper_scale, noise_name, paper_numbers
 
-FILES = sorted(p.name for p in (ROOT/'experiments').glob('*.toml'))
+FILES = sorted(p.name for p in (ROOT/'experiments').glob('*.toml') if not p.stem.endswith(('_search', '_settings')))
+SEARCHES = sorted(p.name for p in (ROOT/'experiments').glob('*_search.toml'))
 
 @pytest.mark.parametrize('name', FILES)
 def test_every_file_is_planned(name):
     "Every run of every file has an id of its own, without any data."
     specs = chosen(read_grid(ROOT/'experiments'/name))
     assert len({s.id for s in specs}) == len(specs)
+
+@pytest.mark.parametrize('table', [1, 2, 3, 4])
+def test_one_command_starts_a_table(table):
+    "All four tables are planned from published numbers of images, without any of them."
+    env = {k: v for k,v in os.environ.items() if k != 'SGN_DATA'}
+    p = subprocess.run([BIN/'sgn_grid', ROOT/f'experiments/table{table}.toml', '--dry-run'], capture_output=True, text=True, env=env, cwd='/')
+    assert p.returncode == 0 and p.stdout.count('to do') == {1: 700, 2: 300, 3: 60, 4: 105}[table], p.stdout[-300:] + p.stderr
+
+def test_table_3_is_complete():
+    "Each method of Table 3 has five runs on both sets, at a scale at which the two may be compared; SGN's settings are the paper's."
+    specs = chosen(read_grid(ROOT/'experiments/table3.toml'))
+    assert all(at_paper_scale(dict(spec=vars(s))) for s in specs)
+    runs = [(s.dataset, s.method) for s in specs]
+    assert set(runs) == {(r['dataset'].replace('ilsvrc12', 'webvision'), r['method']) for r in paper_numbers(3)}
+    assert all(runs.count(k) == 5 for k in runs)
+    sgn = {s.dataset: s for s in specs if s.method == 'sgn'}
+    assert [sgn['clothing1m'].settings[k] for k in ('gamma', 'alpha', 'beta', 'temperature')] == [.1, .7, .9999, 1.]
+    assert [sgn['webvision'].settings[k] for k in ('gamma', 'alpha', 'beta', 'temperature')] == [.01, .999, .9999, .3]
+    assert sgn['webvision'].mixup and not any(s.mixup for s in specs if s.method == 'nal')
+
+@pytest.mark.parametrize('name', SEARCHES)
+def test_every_search_is_planned(name):
+    "Every method has the same number of runs in a trial, and they are not those of a table."
+    specs, trials, fields = read_search(ROOT/'experiments'/name)
+    each = Counter(s.method for s in specs)
+    assert trials >= 1 and 'lr' in fields and set(each) == set(METHODS) and len(set(each.values())) == 1
+    assert all(s.seed >= 100 for s in specs)
+
+@pytest.mark.parametrize('number', [1, 4])
+def test_digits_tables_are_on_record_and_come_back(number, tmp_path):
+    "Every run of the file is on record; a table that was deleted comes back from them, byte for byte."
+    ids = {s.id for s in chosen(read_grid(ROOT/f'experiments/digits_table{number}.toml'))}
+    assert ids <= {p.stem for p in (ROOT/'records/digits_tables').glob('*.json')}
+    for form in ('md', 'html', 'tex', 'csv'):
+        out = tmp_path/f'digits_table{number}.{form}'
+        subprocess.run([BIN/'sgn_table', str(number), '--records', ROOT/'records/digits_tables', '--format', form, '--out', out], check=True, capture_output=True)
+        assert out.read_bytes() == (ROOT/'tables'/out.name).read_bytes()
+
+def test_settings_have_a_provenance():
+    "Each method's settings come from the same number of trials."
+    found = load_found(ROOT/'experiments/digits_settings.toml')
+    assert set(found) == set(METHODS) and len({p['trials'] for _,p in found.values()}) == 1
+    assert all(p['val_acc'] >= p['val_acc_default'] for _,p in found.values())
 
 @pytest.mark.parametrize('table', [1, 2, 4])
 def test_paper_scale_tables_are_complete(table):

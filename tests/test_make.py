@@ -46,6 +46,13 @@ def test_the_tests_installation_serves_the_demo(project):
     project.make('demo')
     assert project.installed() == []
 
+def test_a_flag_may_need_an_extra(project):
+    "`FLAGS=integrations` installs other people's frameworks, once, and beside the pins of dev."
+    project.make('test', 'FLAGS=slow integrations')
+    assert project.installed() == ['.[dev]', '.[dev,integrations]'] and 'tools/test_all.py --flags slow integrations' in project.log.read_text()
+    project.make('test', 'FLAGS=integrations')
+    assert project.installed() == []
+
 @pytest.mark.parametrize('name', ['settings.ini', 'setup.py', 'pyproject.toml'])
 def test_changed_settings_install_again(project, name):
     "New requirements reach an old .venv."

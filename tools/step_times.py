@@ -49,7 +49,7 @@ if __name__ == '__main__':
               'seconds': {n: round(median(r[n][0] for r in rounds), 3) for n in steps},
               'relative': {n: round(median(r[n][1] for r in rounds), 2) for n in steps},
               'env': environment('cpu', {'rounds': time.perf_counter()-start})}
-    out = Path(__file__).parent.parent/'records'/'speed'/f'{args.net}_steps.json'
+    out = Path(__file__).parent.parent/'measured'/'speed'/f'{args.net}_steps.json'
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record, indent=1) + '\n')
     print(json.dumps(record, indent=1))

@@ -16,6 +16,7 @@ from ..targets import check_labels
 # %% ../../nbs/20_method.ipynb #00a1465d
 class Method(nn.Module):
     "One way to learn from noisy labels: owns its networks, says what to minimise and how to predict."
+    space = {}       # setting -> `(low, high)`, `(low, high, 'log')` or a list of values
     def __init__(self,
         make_net,    # `make_net(n_out) -> nn.Module`, called once per network
         K:int,       # number of classes, >= 2

@@ -74,6 +74,7 @@ def mc_probs(
 # %% ../../nbs/23_density_methods.ipynb #db065438
 class HET(Method):
     "Cross-entropy of the mean softmax under Gaussian logits, covariance predicted. Collier et al. 2021."
+    space = {'tau': (.5, 5., 'log')}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`
         K:int,           # number of classes, >= 2
@@ -141,6 +142,7 @@ def ln_nll(
 # %% ../../nbs/23_density_methods.ipynb #25a1a84d
 class LN(Method):
     "Logistic-normal likelihood of the smoothed label, rank-one scale. Englesson, Mehrpanah & Azizpour 2023."
+    space = {'gamma': (.001, .6, 'log')}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`
         K:int,           # number of classes, >= 2

@@ -27,6 +27,7 @@ class CE(Method):
 # %% ../../nbs/21_loss_methods.ipynb #effa3254
 class LS(Method):
     "Cross-entropy with smoothed labels, slides (4). Szegedy et al. 2016."
+    space = {'gamma': (.05, .6)}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
         K:int,             # number of classes, >= 2
@@ -44,6 +45,7 @@ class LS(Method):
 # %% ../../nbs/21_loss_methods.ipynb #5b9839d2
 class GCE(Method):
     "Generalised cross-entropy `(1 - p_y^q)/q`. Zhang & Sabuncu 2018."
+    space = {'q': (.1, 1.)}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
         K:int,             # number of classes, >= 2
@@ -73,6 +75,7 @@ def noisy_cross_entropy(
 # %% ../../nbs/21_loss_methods.ipynb #5625df06
 class NAN(Method):
     "Noise against noise: cross-entropy with one-hot labels + `sigma` N(0, 1), fresh in every step. Chen et al. 2021."
+    space = {'sigma': (.1, 1.)}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
         K:int,             # number of classes, >= 2

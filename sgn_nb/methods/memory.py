@@ -23,6 +23,7 @@ def _check(name, v, low, high=math.inf, kind=(int, float)):
 # %% ../../nbs/22_memory_methods.ipynb #e619a229
 class ELR(Method):
     "Cross-entropy, and a reward for agreeing with the average of earlier predictions. Liu et al. 2020."
+    space = {'beta': (.5, .95), 'lam': (1., 10., 'log')}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`
         K:int,           # number of classes, >= 2
@@ -64,6 +65,7 @@ def sop_preset(
 # %% ../../nbs/22_memory_methods.ipynb #4039f850
 class SOP(Method):
     "A sparse noise for each label, learned by a gradient descent of its own. Liu et al. 2022."
+    space = {'lr_u': (.1, 10., 'log'), 'lr_v': (1., 100., 'log'), 'norm': ['batch', 'row']}
     def __init__(self,
         make_net,           # `make_net(n_out) -> nn.Module`
         K:int,              # number of classes, >= 2
@@ -118,6 +120,7 @@ def nal_preset(
 # %% ../../nbs/22_memory_methods.ipynb #dde69981
 class NAL(Method):
     "The network may copy what it cannot explain, at a price, while labels are rewritten. Lu et al. 2022."
+    space = {'momentum': (.9, .995), 'lam': (.5, 20., 'log')}
     def __init__(self,
         make_net,             # `make_net(n_out) -> nn.Module`; gets `K+1`
         K:int,                # number of classes, >= 2

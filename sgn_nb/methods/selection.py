@@ -35,6 +35,7 @@ def small_loss(
 # %% ../../nbs/24_selection_methods.ipynb #cea686dc
 class CoTeaching(Method):
     "Two networks, each learning from the examples that the other finds easy. Han et al. 2018."
+    space = {'forget_rate': (.1, .5), 'warm_up': (2., 20.)}
     def __init__(self,
         make_net,               # `make_net(n_out) -> nn.Module`, called twice; must start from other weights each time
         K:int,                  # number of classes, >= 2

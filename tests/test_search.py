@@ -1,0 +1,95 @@
+"A search may be shared, and killed at any moment: in the end every method has had its trials, and no more."
+import subprocess, time
+from random import Random
+import pytest
+from conftest import BIN, ended
+from sgn_nb.experiments import read_grid, read_settings
+from sgn_nb.search import found, read_search, spent, storage_at, study_of
+
+SEARCH = '''
+method = ["ce", "gce"]
+seed = [7, 8]
+n_train = 200
+batch = 30
+net = "mlp"
+epochs = 4
+[search]
+trials = 4
+lr = [0.01, 0.2, "log"]
+'''
+WORK = '''
+import sys
+from sgn_nb import search
+from sgn_nb.search import read_search, work
+file, out = sys.argv[1:]
+suggest = search.suggest
+def said(trial, space): values = suggest(trial, space); print('trial', trial.study.study_name, trial.number, flush=True); return values
+search.suggest = said
+specs, trials, fields = read_search(file)
+work(specs, out, 'cpu', name='small', trials=trials, fields=fields, storage=f'{out}/small.journal')
+'''
+
+@pytest.fixture
+def worker(start, tmp_path):
+    "Starts a worker of the search, in a folder."
+    (tmp_path/'small.toml').write_text(SEARCH)
+    (tmp_path/'work.py').write_text(WORK)
+    (tmp_path/'out').mkdir()
+    return lambda: start(tmp_path/'work.py', tmp_path/'small.toml', tmp_path/'out')
+
+def studies(tmp_path):
+    kept = storage_at(str(tmp_path/'out/small.journal'))
+    return [study_of('small', m, kept) for m in ('ce', 'gce')]
+
+def trials(w):
+    "The trials that a worker began."
+    return [tuple(line.split()[1:]) for line in w.log.read_text().splitlines() if line.startswith('trial ')]
+
+
+def test_two_processes_share_one_study(worker, tmp_path):
+    "Both take part, no trial is run by both, and the budget is spent exactly."
+    crew = [worker(), worker()]
+    for w in crew:
+        status, said = ended(w)
+        assert status == 0, said
+    began = [trials(w) for w in crew]
+    assert all(began) and not set(began[0]) & set(began[1])
+    for s in studies(tmp_path):
+        assert len(s.trials) == 4 and all(t.state.is_finished() for t in s.trials)
+        assert s.trials[0].params['lr'] == .05
+
+def test_killed_again_and_again(worker, tmp_path):
+    "Six workers killed at random moments, then one that is left alone: every trial that was cut short has been run, with the same settings."
+    rng = Random(0)
+    for _ in range(6):
+        w = worker()
+        time.sleep(rng.uniform(3, 6))
+        w.kill(); w.join()
+    status, said = ended(worker())
+    assert status == 0, said
+    specs, budget, fields = read_search(tmp_path/'small.toml')
+    for s, method in zip(studies(tmp_path), ('ce', 'gce')):
+        assert len(spent(s)) == budget and all(t.state.name in ('COMPLETE', 'PRUNED') for t in spent(s))
+        cut = [t.params for t in s.trials if t.state.name == 'FAIL' and t.params]
+        assert all(p in [t.params for t in spent(s)] for p in cut)
+        assert found(s, [x for x in specs if x.method == method], fields)[1]['trials'] == budget
+    assert not list((tmp_path/'out').glob('*.ckpt'))
+
+def test_command(tmp_path):
+    "From a file to settings that a grid reads; a second call finds everything done."
+    (tmp_path/'small.toml').write_text(SEARCH.replace('trials = 4', 'trials = 2'))
+    call = [BIN/'sgn_search', tmp_path/'small.toml', '--out', tmp_path/'out', '--workers', '2', '--device', 'cpu', '--settings', tmp_path/'found.toml']
+    p = subprocess.run(call, capture_output=True, text=True)
+    assert p.returncode == 0 and '| gce ' in p.stdout, p.stdout + p.stderr
+    text = (tmp_path/'found.toml').read_text()
+    settings = read_settings(tmp_path/'found.toml')
+    assert set(settings) == {'ce', 'gce'} and '[study.gce]' in text and str(tmp_path) not in text
+    (tmp_path/'grid.toml').write_text('settings_from = "found.toml"\nmethod = "gce"')
+    assert read_grid(tmp_path/'grid.toml')[0].settings == {'q': settings['gce']['q']}
+    assert subprocess.run(call, capture_output=True, text=True).returncode == 0 and (tmp_path/'found.toml').read_text() == text
+
+@pytest.mark.parametrize('text, said', [('method = "ce"', 'must have trials'), ('method = "cee"\n[search]\ntrials = 1', "did you mean 'ce'")])
+def test_bad_files(tmp_path, text, said):
+    (tmp_path/'bad.toml').write_text(text)
+    p = subprocess.run([BIN/'sgn_search', tmp_path/'bad.toml', '--out', tmp_path/'out'], capture_output=True, text=True)
+    assert p.returncode == 2 and said in p.stderr and len(p.stderr.splitlines()) == 1 and not (tmp_path/'out').exists()
