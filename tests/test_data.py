@@ -4,6 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from signal import SIGKILL
 import pytest
 from conftest import ended
+from sgn_nb.records import load_record
 
 # What every process begins with: a cache of its own, no data of the user's, no proxy before the local server.
 BEGIN = '''
@@ -181,7 +182,7 @@ def test_train_on_cifar(process, tmp_path, name):
     status, said = ended(process(TRAIN, name, tmp_path/'root', tmp_path/'out'))
     assert status == 0, said
     path, = (tmp_path/'out').glob(f'{name}_asym-0.4_ce_s0_*.json')
-    record = json.loads(path.read_text())
+    record = load_record(path)
     assert record['spec']['dataset'] == name and .1 < record['realised_rate'] < .5 and 'test_acc/net' in record['curve'][-1]
     assert str(tmp_path) not in path.read_text() and left(tmp_path/'cache') == []
 

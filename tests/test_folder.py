@@ -6,6 +6,7 @@ from PIL import Image
 from conftest import BIN, ended
 from sgn_nb import runner
 from sgn_nb.methods.registry import METHODS
+from sgn_nb.records import load_record
 
 ARGS = '--label-column given --clean-column truth --net fast_cnn --batch 20 --epochs 2 --device cpu'.split()
 
@@ -35,7 +36,7 @@ def test_every_method(sgn_train, tmp_path, method):
     assert status == 0, said
     assert f'| {method} ' in said and 'label column given' in said
     path, = (tmp_path/'out').glob('*.json')
-    record = json.loads(path.read_text())
+    record = load_record(path)
     assert path.name.startswith(f'day-and-night_given_{method}_s0_') and list((tmp_path/'out').glob(f"{record['id']}.*.ckpt"))
     assert .25 < record['realised_rate'] < .42 and len(record['curve']) == 2
     assert str(tmp_path.parent) not in path.read_text()
