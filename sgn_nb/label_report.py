@@ -6,7 +6,7 @@
 __all__ = ['believed', 'shift_norm', 'quality_scores', 'confident_joint', 'class_noise_rate', 'NoiseEstimate', 'noise_estimate',
            'doubts', 'label_report', 'data_uri', 'calibration', 'report_page', 'summary_line', 'write_report']
 
-# %% ../nbs/51_label_report.ipynb #dd49d797
+# %% ../nbs/51_label_report.ipynb #687c24a7
 import base64
 import io
 import json
@@ -23,7 +23,7 @@ from .compositional import ilr
 from .files import written
 from .targets import to_target
 
-# %% ../nbs/51_label_report.ipynb #603ad9a9
+# %% ../nbs/51_label_report.ipynb #3bd56d73
 def believed(
     labels:dict,  # `labels_` of a fitted classifier
 )->Tensor:        # `[N, K]`, rows sum to 1
@@ -32,7 +32,7 @@ def believed(
     n = votes.sum(1, keepdim=True)
     return torch.where(n>0, (votes/n.clamp_min(1) + p)/2, p)
 
-# %% ../nbs/51_label_report.ipynb #8f9a5194
+# %% ../nbs/51_label_report.ipynb #f591560e
 def shift_norm(
     labels:dict,      # `labels_` of a fitted classifier
     gamma:float=.001, # smoothing of the label, share in (0, 1]
@@ -52,7 +52,7 @@ def quality_scores(
     return {'belief': of(q), 'rival': of(q)/(of(q)+rival(q)), 'probability': of(p), 'margin': of(p)-rival(p),
             'votes': of(labels['votes'])/labels['votes'].sum(1).clamp_min(1), 'shift': -shift_norm(labels, gamma), 'weight': labels['weight']}
 
-# %% ../nbs/51_label_report.ipynb #a8046960
+# %% ../nbs/51_label_report.ipynb #745f4353
 def confident_joint(
     q:Tensor,  # beliefs `[n, K]`
     y:Tensor,  # given labels `[n]`
@@ -64,7 +64,7 @@ def confident_joint(
     j,keep = torch.where(sure, q, -1.).argmax(1),sure.any(1)
     return (torch.zeros(K*K).index_add_(0, y[keep]*K+j[keep], torch.ones(int(keep.sum())))).view(K, K)
 
-# %% ../nbs/51_label_report.ipynb #d4b95045
+# %% ../nbs/51_label_report.ipynb #604f6392
 def class_noise_rate(
     p:Tensor,        # predicted probabilities of held-out examples `[n, K]`
     y:Tensor,        # their given labels `[n]`
@@ -79,7 +79,7 @@ def class_noise_rate(
         T = J/J.sum(1, keepdim=True)
     return 1-(J.trace()/J.sum()).item()
 
-# %% ../nbs/51_label_report.ipynb #32e8f65d
+# %% ../nbs/51_label_report.ipynb #7aeec884
 @dataclass(frozen=True)
 class NoiseEstimate:
     "How many labels are wrong, and which become which; with 95 % intervals."
@@ -114,7 +114,7 @@ def _posterior(q, y, draws):
     J = rows*(n/n.sum())[:, None]
     return 1-np.trace(J, axis1=1, axis2=2),J
 
-# %% ../nbs/51_label_report.ipynb #d338aa76
+# %% ../nbs/51_label_report.ipynb #e1c16b60
 def doubts(
     clf:SGNClassifier,  # fitted
 )->list:                # of sentences; empty where nothing speaks against it
@@ -134,7 +134,7 @@ def doubts(
     if rare: found.append(f"Fewer than 20 labels in {len(rare)} of the classes ({', '.join(rare[:5])}{', ...' if len(rare)>5 else ''}): what is said of them is a guess.")
     return found
 
-# %% ../nbs/51_label_report.ipynb #e9f4e066
+# %% ../nbs/51_label_report.ipynb #6881bb58
 def label_report(
     clf:SGNClassifier,  # fitted
     ids=None,           # a name for each example, in the order of X: file names, row numbers; 0, 1, ... unless given
@@ -155,7 +155,7 @@ def label_report(
 
 SGNClassifier.label_report = label_report             # and a method, once this module is imported
 
-# %% ../nbs/51_label_report.ipynb #a50b378b
+# %% ../nbs/51_label_report.ipynb #49fbc0de
 def data_uri(
     image:Tensor,    # `[C, H, W]`, uint8
     side:int=160,    # longest side, pixels; larger images are scaled down
@@ -168,7 +168,7 @@ def data_uri(
     im.save(out := io.BytesIO(), 'PNG' if small else 'JPEG', **({} if small else {'quality': 80}))
     return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(out.getvalue()).decode()}"
 
-# %% ../nbs/51_label_report.ipynb #1e68a336
+# %% ../nbs/51_label_report.ipynb #c55590ec
 def calibration(
     labels:dict,    # `labels_` of a fitted classifier
     bins:int=10,    # equally wide, of confidence
@@ -180,7 +180,7 @@ def calibration(
     b = (sure*bins).long().clamp_max(bins-1)
     return [{'n': int((b==k).sum()), 'sure': sure[b==k].mean().item(), 'right': (said==y)[b==k].float().mean().item()} for k in b.unique()]
 
-# %% ../nbs/51_label_report.ipynb #f338d6cd
+# %% ../nbs/51_label_report.ipynb #c03f4329
 def report_page(
     clf:SGNClassifier,  # fitted
     report,             # its `label_report`
@@ -209,7 +209,7 @@ def summary_line(
     return (f'{len(report):,} labels of {len(clf.classes_)} classes. About {e.rate:.1%} are estimated to be wrong ({chance}: {e.low:.1%} to {e.high:.1%}); '
             f'{int(report.is_label_issue.sum()):,} are listed as issues, each with a suggestion.')
 
-# %% ../nbs/51_label_report.ipynb #2b465b56
+# %% ../nbs/51_label_report.ipynb #195ec054
 def write_report(
     clf:SGNClassifier,     # fitted
     images:Tensor,         # `[N, C, H, W]`, uint8, in the order of X
