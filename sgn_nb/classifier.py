@@ -99,7 +99,7 @@ class SGNClassifier(ClassifierMixin, BaseEstimator):
         method='sgn',         # one of `METHODS`
         settings=None,        # the method's own, by name: `{'gamma': .01}`; what is left out follows from the data's size
         net=None,             # one of `NETS`, a backbone (an `nn.Module`: inputs -> features), or your own `make_net(n_out)`; chosen from X unless given
-        epochs=None,          # passes over the training examples; `usual_epochs` unless given
+        epochs=None,          # passes over the training examples; 30 for images from 16 pixels on, `usual_epochs` for all else, unless given
         batch=None,           # examples a step; the recipe's, or less where there are few examples
         lr=None,              # base learning rate; the recipe's, or less where batches are smaller
         schedule='linear',    # of the learning rate: `linear`, since the last epoch is what counts, or `constant`
@@ -159,11 +159,11 @@ def _plan(self:SGNClassifier, data, seed):
     names = ('epochs', 'batch', 'lr', 'schedule', 'pad', 'flip', 'precision', *(['net'] if isinstance(self.net, str) else []))
     chosen = {k: getattr(self, k) for k in names if getattr(self, k) is not None}
     usual = {'batch': Spec.batch, 'lr': Spec.lr, **recipe(data, self.device)}
-    N = len(data.train)-round(len(data.train)*self.val_share)
+    N,photos = len(data.train)-round(len(data.train)*self.val_share),usual.get('net')=='fast_cnn'
     batch = chosen.get('batch', min(usual['batch'], max(16, N//8), N))
     if not 1<batch<=N: raise ValueError(f'batch must be in 2..{N} (the number of training examples: n_samples = {len(data.train)}), got {batch}')
-    how = {**usual, 'batch': batch, 'lr': usual['lr']*min(1, batch/usual['batch']), 'epochs': usual_epochs(N//batch), **chosen}
-    usual_settings = PHOTOS.get(self.method, {}) if usual.get('net')=='fast_cnn' else {}
+    how = {**usual, 'batch': batch, 'lr': usual['lr']*min(1, batch/usual['batch']), 'epochs': 30 if photos else usual_epochs(N//batch), **chosen}
+    usual_settings = PHOTOS.get(self.method, {}) if photos else {}
     spec = Spec(dataset=data.name, noise='none', method=self.method, settings={**usual_settings, **(self.settings or {})}, val_share=self.val_share, seed=seed, **how)
     return resolve(spec, N//batch)
 

@@ -246,7 +246,7 @@ def sgn_report(
     method:str='sgn',          # How to learn: ce, ls, gce, nan, forward, elr, sop, nal, het, ln, coteaching or sgn.
     settings:str='',           # The method's own settings, such as gamma=.01,correct=False.
     net:str=None,              # The network, one of those that sgn_train has. It is chosen by the size of the images unless given.
-    epochs:int=None,           # How many passes over the images; 30 to 100, by their number, unless given.
+    epochs:int=None,           # How many passes over the images. The default is 30 from 16 pixels on; for smaller ones 30 to 100, by their number.
     flip:yes_no=None,          # Whether to mirror half of the images, yes or no; no for text and the like. The default is yes from 16 pixels on.
     val_share:float=.1,        # The share of the images that is not trained on, by which the report checks itself.
     most:int=200,              # How many images the page shows.
@@ -260,7 +260,7 @@ def sgn_report(
     import numpy as np
     from sgn_nb.classifier import SGNClassifier
     from sgn_nb.data import class_counts, image_folder
-    from sgn_nb.label_report import summary_line, write_report
+    from sgn_nb.label_report import doubts, summary_line, write_report
     from sgn_nb.pixels import complain
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
     data = image_folder(folder, labels, file_column, label_column, classes=_names(classes), size=image_size, unlisted=unlisted)
@@ -272,6 +272,7 @@ def sgn_report(
     clf.fit(data.train.x, np.array(data.classes)[data.train.y])
     write_report(clf, data.train.x, out, files, f'Labels of {data.name}', most)
     for part in checkpoint.parent.glob(f'{checkpoint.name}.*'): part.unlink()
+    for sentence in doubts(clf): print(f'sgn_report: {sentence}', file=sys.stderr)
     print(f'\n{summary_line(clf, pd.read_csv(Path(out)/"report.csv"))}\nOpen {Path(out)/"report.html"} in a browser to go through them.')
     return out
 
