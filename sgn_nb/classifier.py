@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['PHOTOS', 'as_images', 'from_dataset', 'as_labels', 'usual_epochs', 'count_votes', 'SGNClassifier']
 
-# %% ../nbs/50_classifier.ipynb #3f8e9f01
+# %% ../nbs/50_classifier.ipynb #403cc20d
 import copy
 import json
 import math
+import time
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np
@@ -30,7 +31,7 @@ from .pixels import complain
 from . import training
 from .runner import batches, fingerprints
 
-# %% ../nbs/50_classifier.ipynb #41f22847
+# %% ../nbs/50_classifier.ipynb #39af4580
 def as_images(
     X,          # `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`, array or tensor
 )->Tensor:      # `[N, C, H, W]`, uint8 as it was, all else float32
@@ -44,7 +45,7 @@ def as_images(
     if not X.isfinite().all(): raise ValueError('X must be finite, got NaN or infinite values')
     return X
 
-# %% ../nbs/50_classifier.ipynb #3f6eb0d6
+# %% ../nbs/50_classifier.ipynb #e1d2e55b
 def from_dataset(
     dataset:Dataset,  # `dataset[k]` is `(input, label)`: a Pillow image, an array or a tensor of fixed shape, and a class
 )->tuple:             # inputs `[N, ...]`, labels `[N]`, arrays
@@ -55,7 +56,7 @@ def from_dataset(
     if other is not None: raise ValueError(f'inputs of a data set must have one shape, but number 0 has {list(x[0].shape)} and number {other} has {list(x[other].shape)}: give it a transform that resizes')
     return np.stack(x),np.array([p[1] for p in pairs])
 
-# %% ../nbs/50_classifier.ipynb #e7d9154c
+# %% ../nbs/50_classifier.ipynb #5107c3ea
 def as_labels(
     y,         # labels `[N]`: ids, names, ...
 )->tuple:      # the classes, sorted, `[K]`; class ids `[N]`, int64
@@ -68,14 +69,14 @@ def as_labels(
     if len(classes)<2: raise ValueError(f'y must hold at least two classes, got only one class, {classes[0]!s}')
     return classes,torch.from_numpy(ids).long()
 
-# %% ../nbs/50_classifier.ipynb #4f269c84
+# %% ../nbs/50_classifier.ipynb #2156c848
 def usual_epochs(
     steps:int,  # of an epoch
 )->int:         # 30..100
     "Passes over the data that make about 2,400 steps."
     return min(100, max(30, round(2400/steps)))
 
-# %% ../nbs/50_classifier.ipynb #8fc60b7d
+# %% ../nbs/50_classifier.ipynb #e202bc9e
 def count_votes(
     method,      # a `Method`, about to be trained
     epochs:int,  # length of the run; votes count from its middle on
@@ -91,16 +92,16 @@ def count_votes(
         if epoch>=epochs//2: method.votes[i, method.seen[name]] += 1
     return method.register_forward_hook(count)
 
-# %% ../nbs/50_classifier.ipynb #24e595a6
+# %% ../nbs/50_classifier.ipynb #3e9b0c64
 class SGNClassifier(ClassifierMixin, BaseEstimator):
     "A classifier for labels of unknown quality, with scikit-learn's interface: SGN, or any other method of the registry."
     def __init__(self,
         method='sgn',         # one of `METHODS`
         settings=None,        # the method's own, by name: `{'gamma': .01}`; what is left out follows from the data's size
         net=None,             # one of `NETS`, a backbone (an `nn.Module`: inputs -> features), or your own `make_net(n_out)`; chosen from X unless given
-        epochs=None,          # passes over the training examples; `usual_epochs` unless given
+        epochs=None,          # passes over the training examples; 30 for images from 16 pixels on, `usual_epochs` for all else, unless given
         batch=None,           # examples a step; the recipe's, or less where there are few examples
-        lr=None,              # base learning rate; the recipe's unless given
+        lr=None,              # base learning rate; the recipe's, or less where batches are smaller
         schedule='linear',    # of the learning rate: `linear`, since the last epoch is what counts, or `constant`
         pad=None,             # shift images by up to so many pixels; the recipe's unless given
         flip=None,            # mirror half of the images? the recipe says yes from 16 pixels on
@@ -116,7 +117,7 @@ class SGNClassifier(ClassifierMixin, BaseEstimator):
         self.pad,self.flip,self.precision,self.device,self.val_share = pad,flip,precision,device,val_share
         self.checkpoint,self.warm_start,self.random_state,self.verbose = checkpoint,warm_start,random_state,verbose
 
-# %% ../nbs/50_classifier.ipynb #da7476ff
+# %% ../nbs/50_classifier.ipynb #a9509964
 @patch
 def _inputs(self:SGNClassifier, X, y=None, fitting=False):
     "X as a tensor: images, or features in double precision; and y, where it is checked with X."
@@ -143,25 +144,26 @@ def _data(self:SGNClassifier, x, y, fitting=False):
 
 def _mean_std(x):
     "Of each channel, bytes counted as 0..1, or of each feature; constant ones get std 1."
-    if x.dtype==torch.uint8: data = from_arrays(x, [0, 1]+[0]*(len(x)-2)); return data.mean,data.std
+    if x.dtype==torch.uint8: data = from_arrays(x, [0]*len(x), K=2); return data.mean,data.std
     std,mean = torch.std_mean(x.double(), (0, 2, 3) if x.dim()==4 else 0, correction=0)
     std = torch.where(std>1e-12*mean.abs(), std, 1.)                # what is left of a constant, after rounding
     return (mean.float(),std.float()) if x.dim()==4 else (mean,std)
 
-# %% ../nbs/50_classifier.ipynb #0b3b9218
+# %% ../nbs/50_classifier.ipynb #1cc62253
 PHOTOS = {'sgn': {'gamma': .01, 'beta_warmup': True}}   # method -> its settings in runs of a few thousand steps on photographs
 
-# %% ../nbs/50_classifier.ipynb #b7df0e43
+# %% ../nbs/50_classifier.ipynb #d0abfb62
 @patch
 def _plan(self:SGNClassifier, data, seed):
     "What to do with these data: the recipe, bounded by their number, and what the user chose."
     names = ('epochs', 'batch', 'lr', 'schedule', 'pad', 'flip', 'precision', *(['net'] if isinstance(self.net, str) else []))
     chosen = {k: getattr(self, k) for k in names if getattr(self, k) is not None}
-    usual,N = recipe(data, self.device),len(data.train)-round(len(data.train)*self.val_share)
-    batch = chosen.get('batch', min(usual.get('batch', Spec.batch), max(16, N//8), N))
+    usual = {'batch': Spec.batch, 'lr': Spec.lr, **recipe(data, self.device)}
+    N,photos = len(data.train)-round(len(data.train)*self.val_share),usual.get('net')=='fast_cnn'
+    batch = chosen.get('batch', min(usual['batch'], max(16, N//8), N))
     if not 1<batch<=N: raise ValueError(f'batch must be in 2..{N} (the number of training examples: n_samples = {len(data.train)}), got {batch}')
-    how = {**usual, 'batch': batch, 'epochs': usual_epochs(N//batch), **chosen}
-    usual_settings = PHOTOS.get(self.method, {}) if usual.get('net')=='fast_cnn' else {}
+    how = {**usual, 'batch': batch, 'lr': usual['lr']*min(1, batch/usual['batch']), 'epochs': 30 if photos else usual_epochs(N//batch), **chosen}
+    usual_settings = PHOTOS.get(self.method, {}) if photos else {}
     spec = Spec(dataset=data.name, noise='none', method=self.method, settings={**usual_settings, **(self.settings or {})}, val_share=self.val_share, seed=seed, **how)
     return resolve(spec, N//batch)
 
@@ -174,17 +176,17 @@ def _make_net(self:SGNClassifier, name):
     if len(width)!=2: raise ValueError(f'net must turn inputs into features [b, n], got an output of shape {list(width)}: end it with a pooling and nn.Flatten()')
     return with_head(self.net, width[1])
 
-# %% ../nbs/50_classifier.ipynb #f2b50d1a
+# %% ../nbs/50_classifier.ipynb #d755b9a0
 @patch
 def fit(self:SGNClassifier,
     X,         # a table, images, or a data set of pairs
-    y=None,    # given labels `[N]`; a data set has its own
+    y=None,    # given labels `[N]`; those of the data set unless given
     **other,   # none: `sample_weight` is refused
 ):             # the estimator itself
     "Learn from labels of unknown quality."
     if 'sample_weight' in other: raise ValueError('sample_weight is not taken: the method itself decides how much each example counts, from how well its label fits')
     if other: raise TypeError(f'fit takes X and y, got {", ".join(other)}')
-    if isinstance(X, Dataset) and y is None: X,y = from_dataset(X)
+    if isinstance(X, Dataset): X,own = from_dataset(X); y = own if y is None else y
     if y is None: raise ValueError('SGNClassifier requires y to be passed, but the target y is None')
     before = (self.classes_, self.shape_, self.method_) if self.warm_start and hasattr(self, 'method_') else None
     x = self._inputs(X, y, fitting=True)
@@ -192,7 +194,7 @@ def fit(self:SGNClassifier,
     self._train(self._data(x, ids, fitting=True), before)
     return self
 
-# %% ../nbs/50_classifier.ipynb #a2b7febe
+# %% ../nbs/50_classifier.ipynb #464439b6
 @patch
 def _train(self:SGNClassifier, data, before):
     "Split, plan, train; keep the method, its history, and what it said of each label."
@@ -217,19 +219,21 @@ def _split(data, spec):
     complain('val_share leaves no training example of some classes, by number', sorted(set(data.train.y.tolist())-set(parts.train.y.tolist())))
     return parts,torch.cat([rows.train.x, rows.val.x])
 
-# %% ../nbs/50_classifier.ipynb #bb6f4a72
+# %% ../nbs/50_classifier.ipynb #9bf5cbc7
 @patch
 def _stage(self:SGNClassifier, stage, k, train, evals, on, hashes):
     "One training, with votes."
-    hook,val = count_votes(stage, self.spec_.epochs, sum(len(b.y) for b in evals.values())),evals.get('val')
+    hook,val,self._report = count_votes(stage, self.spec_.epochs, sum(len(b.y) for b in evals.values())),evals.get('val'),0.
     how = {n: getattr(self.spec_, n) for n in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'schedule')}
     def vote(row):
         if val is None or row['epoch']<self.spec_.epochs//2: return
+        start = time.perf_counter()
         stage.votes[stage.N:] += nn.functional.one_hot(_predicted(stage, val, on).argmax(1), stage.K)
+        self._report += time.perf_counter()-start
     got = training.fit(stage, train, {}, on=on, on_epoch=vote, progress=f'{self.spec_.method}{f", stage {k+1}" if k else ""}' if self.verbose else None,
-              checkpoint=self.checkpoint and f'{self.checkpoint}.{k}', config=asdict(self.spec_) | hashes | {'net': str(self.net)}, **how)
-    self.history_,self.seconds_ = got['curve'],got['seconds']
+                       checkpoint=self.checkpoint and f'{self.checkpoint}.{k}', config=asdict(self.spec_) | hashes | {'own net': getattr(self.net, '__qualname__', str(self.net))}, **how)
     hook.remove()
+    self.history_,self.seconds_ = got['curve'],{'train': got['seconds']['train']-self._report}
 
 @torch.no_grad()
 def _predicted(method, batches, on):
@@ -238,14 +242,15 @@ def _predicted(method, batches, on):
     predict = list(method.predictors().values())[-1]
     with on.autocast(): return torch.cat([predict(x).float() for x,_,_ in batches])
 
-# %% ../nbs/50_classifier.ipynb #296a59bf
+# %% ../nbs/50_classifier.ipynb #d288a7d6
 @patch
 def _keep(self:SGNClassifier, method, parts, rows, on):
     "What predicts from now on, and what training said of each example, in the order of X."
-    order = rows.argsort()
+    order,start = rows.argsort(),time.perf_counter()
     given,probs = (torch.cat(v).cpu()[order] for v in ([b.y for b in parts], [_predicted(method, b, on) for b in parts]))
     self.labels_ = {'given': given, 'probs': probs, 'votes': method.votes.cpu()[order], 'weight': method.last_weight.cpu()[order], 'held_out': (torch.arange(len(rows))>=method.N)[order]}
     del method.votes,method.last_weight
+    self.seconds_['report'] = self._report + time.perf_counter()-start
     self.method_ = (method.double() if len(self.shape_)==1 else method).eval()
 
 def _take_over(method, classes, shape, classes_before, shape_before, method_before):
@@ -253,7 +258,7 @@ def _take_over(method, classes, shape, classes_before, shape_before, method_befo
     if list(classes)!=list(classes_before) or shape!=shape_before: raise ValueError(f'warm_start goes on with the classes and inputs of the last fit: {list(classes_before)} and shape {list(shape_before)}, got {list(classes)} and {list(shape)}')
     for name,part in method.named_children(): part.load_state_dict(method_before.get_submodule(name).state_dict())
 
-# %% ../nbs/50_classifier.ipynb #18da3e31
+# %% ../nbs/50_classifier.ipynb #a1ebe88f
 @patch
 @torch.no_grad()
 def predict_proba(self:SGNClassifier,
@@ -276,7 +281,7 @@ def predict(self:SGNClassifier,
     best = self.predict_proba(X).argmax(1)
     return self.classes_[best]
 
-# %% ../nbs/50_classifier.ipynb #1605f84d
+# %% ../nbs/50_classifier.ipynb #4f33a8cc
 @patch
 def save(self:SGNClassifier,
     path,  # the file to be
@@ -289,10 +294,10 @@ def save(self:SGNClassifier,
              'n_features': self.n_features_in_, 'names': list(getattr(self, 'feature_names_in_', [])), 'history': self.history_, 'seconds': self.seconds_}
     parts = {'method': self.method_.state_dict(), 'labels': self.labels_, 'norm': {'mean': self.mean_, 'std': self.std_}}
     tensors = {f'{part}.{k}': v.detach().cpu().contiguous().clone() for part,d in parts.items() for k,v in d.items()}
-    with written(path) as tmp: save_file(tensors, tmp, {'sgn_nb': json.dumps(about)})
+    with written(path) as tmp: save_file(tensors, tmp, {'sgn_nb': json.dumps(about, default=lambda v: v.tolist())})
     return Path(path)
 
-# %% ../nbs/50_classifier.ipynb #b9795f21
+# %% ../nbs/50_classifier.ipynb #b12bc481
 @patch(cls_method=True)
 def load(cls:SGNClassifier,
     path,      # from `save`
@@ -313,7 +318,7 @@ def load(cls:SGNClassifier,
     self.mean_,self.std_ = part('norm')['mean'],part('norm')['std']
     return self._restore(part('method'))
 
-# %% ../nbs/50_classifier.ipynb #0a5a34c4
+# %% ../nbs/50_classifier.ipynb #e5ae7dc7
 @patch
 def _restore(self:SGNClassifier, state):
     "The method, with saved weights."
@@ -324,7 +329,7 @@ def _restore(self:SGNClassifier, state):
     except RuntimeError as e: raise ValueError(f'net does not fit the saved weights: load(path, net=...) takes the backbone or make_net that was fitted ({str(e).splitlines()[-1].strip()[:100]})') from e
     return self
 
-# %% ../nbs/50_classifier.ipynb #16df9aa3
+# %% ../nbs/50_classifier.ipynb #64b724cb
 class _Graph(nn.Module):
     "Inputs as the user has them -> probabilities."
     def __init__(self, clf):

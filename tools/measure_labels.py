@@ -1,5 +1,5 @@
-"How well the label report finds wrong labels, beside cleanlab with 5-fold cross-validation: trains into runs/labels, then writes records/labels. Killed and started again, it goes on."
-import argparse, os, sys, time
+"How well the label report finds wrong labels, beside cleanlab with 5-fold cross-validation: trains into runs/labels, then writes records/labels. Killed and started again, it goes on. Needs SGN_DATA and the extra `bench`."
+import os, time
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np
@@ -8,10 +8,13 @@ from sklearn.model_selection import StratifiedKFold
 from sgn_nb.classifier import SGNClassifier
 from sgn_nb.data import corrupt, image_folder, stream
 from sgn_nb.files import written
+from sgn_nb.label_report import noise_estimate, quality_scores
+from sgn_nb.noise import label_hash
+from sgn_nb.records import SCHEMA, environment, save_record
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, RECORDS = ROOT/'runs/labels', ROOT/'records/labels'
-NOISES, N, EPOCHS, FOLDS = ('worst', 'sym-0.4', 'asym-0.4'), 10_000, 30, 5
+NOISES, SEEDS, N, EPOCHS, FOLDS = ('worst', 'sym-0.4', 'asym-0.4'), range(3), 10_000, 30, 5
 LR = {'sgn': .2, 'ce': .1}  # of each method, from notebook 61
 
 
@@ -24,21 +27,25 @@ def examples(noise, seed):
 
 def train_sgn(e, seed):
     "One training, as `sgn_report` does it."
-    clf = SGNClassifier('sgn', epochs=EPOCHS, lr=LR['sgn'], val_share=.1, random_state=seed, device='cpu', verbose=True).fit(e.x, e.y)
-    return clf.labels_, clf.seconds_, asdict(clf.spec_)
+    clf = SGNClassifier('sgn', epochs=EPOCHS, lr=LR['sgn'], val_share=.1, random_state=seed, device='cpu')
+    start = time.process_time()
+    clf.fit(e.x, e.y)
+    return clf.labels_, clf.seconds_ | {'cpu': time.process_time() - start}, asdict(clf.spec_)
 
 def train_ce(e, seed):
     "What cleanlab needs: five trainings of cross-entropy, each predicting the fifth that it has not seen."
-    probs, seconds = torch.zeros(len(e), int(e.y.max()) + 1), 0.
+    probs, seconds = torch.zeros(len(e), int(e.y.max()) + 1), {'train': 0., 'cpu': 0.}
     for seen, rest in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(e.x, e.y):
-        clf = SGNClassifier('ce', epochs=EPOCHS, lr=LR['ce'], random_state=seed, device='cpu', verbose=True).fit(e.x[seen], e.y[seen])
+        clf = SGNClassifier('ce', epochs=EPOCHS, lr=LR['ce'], random_state=seed, device='cpu')
+        start = time.process_time()
+        clf.fit(e.x[seen], e.y[seen])
+        seconds = {'train': seconds['train'] + clf.seconds_['train'], 'cpu': seconds['cpu'] + time.process_time() - start}
         probs[rest] = torch.from_numpy(clf.predict_proba(e.x[rest])).float()
-        seconds += clf.seconds_['train']
-    return {'given': e.y, 'probs': probs}, {'train': seconds}, asdict(clf.spec_)
+    return {'given': e.y, 'probs': probs}, seconds, asdict(clf.spec_)
 
 def train():
     "What is not there yet, the first seed of each noise first."
-    for seed in range(3):
+    for seed in SEEDS:
         for noise in NOISES:
             for who, run in (('sgn', train_sgn), ('ce', train_ce)):
                 path = RUNS/f'{noise}_{seed}_{who}.pt'
@@ -48,6 +55,36 @@ def train():
                 with written(path) as tmp: torch.save({'labels': labels, 'true': e.true, 'seconds': seconds, 'spec': spec}, tmp)
                 print(path.name, {k: round(v, 1) for k,v in seconds.items()}, flush=True)
 
+def finds(wrong, quality):
+    "Average precision and AUROC of a score that is low where labels are wrong; a score that is missing counts as undecided."
+    from sklearn.metrics import average_precision_score, roc_auc_score
+    q = torch.nan_to_num(torch.as_tensor(quality).double(), .5).numpy()
+    return {'ap': round(average_precision_score(wrong, -q), 5), 'auroc': round(roc_auc_score(wrong, -q), 5)}
+
+def cleanlab(labels, wrong):
+    "What cleanlab 2.9 makes of these probabilities."
+    from cleanlab.count import compute_confident_joint
+    from cleanlab.rank import get_label_quality_scores
+    y, p = labels['given'].numpy(), (labels['probs']/labels['probs'].sum(1, keepdim=True)).numpy()
+    joint = compute_confident_joint(y, p)
+    scores = {how: finds(wrong, get_label_quality_scores(y, p, method=how)) for how in ('self_confidence', 'normalized_margin', 'confidence_weighted_entropy')}
+    return {'scores': scores, 'rate': round(1 - joint.trace()/joint.sum(), 5)}
+
+def score():
+    "A record of each training: all candidates for the score, cleanlab on the same probabilities, the estimated rate, seconds."
+    for path in sorted(RUNS.glob('*.pt')):
+        run, (noise, seed, who) = torch.load(path), path.stem.split('_')
+        labels, human = run['labels'], noise == 'worst'
+        wrong = (labels['given'] != run['true']).numpy()
+        spec = run['spec'] | {'dataset': 'cifar10-jpeg', 'label_column': 'worst' if human else 'clean', 'clean_column': 'clean', 'noise': 'none' if human else noise, 'n_train': N}
+        ours = {}
+        if who == 'sgn':
+            e = noise_estimate(labels)
+            ours = {'scores': {k: finds(wrong, v) for k,v in quality_scores(labels, spec['settings']['gamma']).items()}, 'rate': round(e.rate, 5), 'interval': [round(e.low, 5), round(e.high, 5)]}
+        save_record({'schema': SCHEMA, 'id': f'{noise}_s{seed}_{who}', 'spec': spec, 'draw': int(seed), 'folds': FOLDS if who == 'ce' else None, 'labels': label_hash(labels['given']), 'realised_rate': float(wrong.mean()),
+                     'ours': ours, 'cleanlab': cleanlab(labels, wrong), 'curve': [{'epoch': EPOCHS - 1}], 'env': environment('cpu', run['seconds'])}, RECORDS)
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
     train()
+    score()
