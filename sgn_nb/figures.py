@@ -78,8 +78,8 @@ def look(
     method:str,  # one of `METHODS`
 )->dict:         # `color`, `lw` and `zorder`, for matplotlib
     "How a method is drawn: SGN red, cross-entropy black, each other one in a colour of its own."
-    n = list(METHODS).index(lookup('method', method, METHODS))
-    c = {'sgn': '#c44e52', 'ce': '#000000'}.get(method, plt.cm.tab20(n%20))
+    lookup('method', method, METHODS)
+    c = {'sgn': '#c44e52', 'ce': '#000000'}.get(method, plt.cm.tab20(list(METHODS).index(method)%20))
     return {'color': c, 'lw': 2. if method in ('sgn', 'ce') else 1., 'zorder': 3 if method=='sgn' else 2}
 
 def by_method(

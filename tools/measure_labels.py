@@ -1,4 +1,4 @@
-"How well the label report finds wrong labels, beside cleanlab with 5-fold cross-validation: trains into runs/labels, then writes records/labels. Killed and started again, it goes on. Needs SGN_DATA and the extra `bench`."
+"How well the label report finds wrong labels, beside cleanlab with 5-fold cross-validation: trains into runs/labels, then writes measured/labels. Killed and started again, it goes on. Needs SGN_DATA and the extra `bench`."
 import os, time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from sgn_nb.noise import label_hash
 from sgn_nb.records import SCHEMA, environment, save_record
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS, RECORDS = ROOT/'runs/labels', ROOT/'records/labels'
+RUNS, RECORDS = ROOT/'runs/labels', ROOT/'measured/labels'
 NOISES, SEEDS, N, EPOCHS, FOLDS = ('worst', 'sym-0.4', 'asym-0.4'), range(3), 10_000, 30, 5
 LR = {'sgn': .2, 'ce': .1}  # of each method, from notebook 61
 
