@@ -49,7 +49,7 @@ def train():
         for noise in NOISES:
             for who, run in (('sgn', train_sgn), ('ce', train_ce)):
                 path = RUNS/f'{noise}_{seed}_{who}.pt'
-                if path.exists(): continue
+                if path.exists() or (RECORDS/f'{noise}_s{seed}_{who}.json').exists(): continue
                 e = examples(noise, seed)
                 labels, seconds, spec = run(e, seed)
                 with written(path) as tmp: torch.save({'labels': labels, 'true': e.true, 'seconds': seconds, 'spec': spec}, tmp)
