@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['suggest', 'read_search', 'storage_at', 'study_of', 'trial_name', 'revive', 'spent', 'taken', 'space_of',
-           'with_values', 'usual_values', 'run_trial', 'work', 'found', 'as_toml', 'run_search', 'save_found',
+           'with_values', 'usual_values', 'run_trial', 'work_on_trials', 'found', 'as_toml', 'run_search', 'save_found',
            'load_found', 'found_table']
 
 # %% ../nbs/46_search.ipynb #2c7a59f4
@@ -170,7 +170,7 @@ def run_trial(
     return mean(got)
 
 # %% ../nbs/46_search.ipynb #bb30a2b6
-def work(
+def work_on_trials(
     specs:list,     # of all methods
     out,            # the folder that all share
     device,         # `auto`, `cpu`, `cuda`
@@ -232,7 +232,7 @@ def run_search(
     name,(specs,trials,fields) = Path(path).stem,read_search(path)
     storage = storage or str(Path(out)/f'{name}.journal')
     chosen(specs)                                                    # a batch that is too large is noticed here
-    started = crew('sgn_nb.search.work', workers, specs, out, device, name=name, trials=trials, fields=fields, storage=storage)
+    started = crew('sgn_nb.search.work_on_trials', workers, specs, out, device, name=name, trials=trials, fields=fields, storage=storage)
     methods,kept = list(dict.fromkeys(s.method for s in specs)),storage_at(storage)
     told = lambda m: sum(t.state.is_finished() for t in spent(study_of(name, m, kept)))
     with tqdm(total=trials*len(methods), desc=name, unit='trial', mininterval=5) as bar:

@@ -20,13 +20,13 @@ lr = [0.01, 0.2, "log"]
 WORK = '''
 import sys
 from sgn_nb import search
-from sgn_nb.search import read_search, work
+from sgn_nb.search import read_search, work_on_trials
 file, out = sys.argv[1:]
 suggest = search.suggest
 def said(trial, space): values = suggest(trial, space); print('trial', trial.study.study_name, trial.number, flush=True); return values
 search.suggest = said
 specs, trials, fields = read_search(file)
-work(specs, out, 'cpu', name='small', trials=trials, fields=fields, storage=f'{out}/small.journal')
+work_on_trials(specs, out, 'cpu', name='small', trials=trials, fields=fields, storage=f'{out}/small.journal')
 '''
 
 @pytest.fixture

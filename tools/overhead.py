@@ -21,24 +21,46 @@ def bare(method, train, spec):
             opt.step(); opt.zero_grad(); method.after_step()
 
 def seconds(spec, loop):
-    "CPU seconds of one training."
+    "CPU seconds of a step, mean of one training."
     data = prepare(spec)
     train,_ = batches(spec, data)
     method = untrained(spec, data)
-    start = time.process_time()
+    on, start = accelerator('cpu'), time.process_time()
     if loop == 'bare': bare(method, train, spec)
     else:
         with tempfile.TemporaryDirectory() as tmp:
-            fit(method, train, {}, spec.epochs, lr=spec.lr, on=accelerator('cpu'), checkpoint=Path(tmp)/'run.ckpt', progress='fit')
-    return time.process_time() - start
+            fit(method, train, {}, spec.epochs, lr=spec.lr, on=on, checkpoint=Path(tmp)/'run.ckpt', progress='fit')
+    return (time.process_time() - start)/spec.epochs/len(train)
 
 def overhead(method, rounds):
-    "Median of paired ratios, fit : bare, in turn."
-    spec = planned(Spec(method=method, epochs=10, val_share=.2))
-    seconds(spec, 'bare'), seconds(spec, 'fit')                                   # the first are never like the others
-    pairs = [(seconds(spec, 'bare'), seconds(spec, 'fit')) for _ in range(rounds)]
-    return {'bare': round(statistics.median(b for b,_ in pairs), 3), 'fit': round(statistics.median(f for _,f in pairs), 3),
-            'ratio': round(statistics.median(f/b for b,f in pairs), 4)}
+    "Microseconds that the loop adds to a step, from a network so small that they can be told; their share of a step of the digits' network."
+    tiny, real = (planned(Spec(method=method, net=net, epochs=30, val_share=.2)) for net in ('mlp', 'small_cnn'))
+    seconds(tiny, 'bare'), seconds(tiny, 'fit')                                   # the first are never like the others
+    added = statistics.median(-seconds(tiny, 'bare') + seconds(tiny, 'fit') for _ in range(rounds))
+    step = statistics.median(seconds(real, 'bare') for _ in range(3))
+    return {'added_us': round(1e6*added), 'step_us': round(1e6*step), 'share': round(added/step, 4)}
+
+def alone(queue):
+    "Seconds of one training by the bare loop."
+    torch.set_num_threads(1)
+    spec = planned(Spec(method='ce', epochs=30, val_share=.2))
+    data = prepare(spec)
+    train,_ = batches(spec, data)
+    start = time.perf_counter()
+    bare(untrained(spec, data), train, spec)
+    queue.put(time.perf_counter() - start)
+
+def machine():
+    "What two processes of the bare loop gain on this machine, with nothing of ours around them."
+    from multiprocessing import get_context
+    made = get_context('spawn')
+    def of(n):
+        queue, crew = made.Queue(), []
+        for _ in range(n): crew.append(made.Process(target=alone, args=(queue,))); crew[-1].start()
+        got = [queue.get() for _ in crew]
+        for p in crew: p.join()
+        return statistics.mean(got)
+    return round(statistics.median(2*of(1)/of(2) for _ in range(3)), 2)
 
 def sharing(rounds):
     "Runs per second of two workers, one core each, as a multiple of one worker's on one core: from the runs' own seconds, so without the start of processes."
@@ -73,7 +95,7 @@ def main():
     rounds = p.parse_args().rounds
     torch.set_num_threads(1)
     found = {'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')}, 'load 10,000 records': round(loading(10_000), 2)}
-    found |= {'two workers : one': sharing(3), 'seconds of a run': slowest()}
+    found |= {'two workers : one': sharing(3), 'two bare loops : one': machine(), 'seconds of a run': slowest()}
     with written(ROOT/'measured/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
     print(json.dumps(found, indent=1))
 
