@@ -263,7 +263,10 @@ def sgn_report(
     from sgn_nb.label_report import doubts, summary_line, write_report
     from sgn_nb.pixels import complain
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
-    data = image_folder(folder, labels, file_column, label_column, classes=_names(classes), size=image_size, unlisted=unlisted)
+    try: data = image_folder(folder, labels, file_column, label_column, classes=_names(classes), size=image_size, unlisted=unlisted)
+    except ValueError as e:
+        for name in getattr(e, 'names', ()): print(name, file=sys.stderr)           # all of them; the message has the first ten
+        raise
     complain('classes must have at least 5 images each: correct or leave out', [f'{c} ({n})' for c,n in zip(data.classes, class_counts(data.train, data.K)['given'].tolist()) if n<5])
     Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=Path(out).absolute().parent): pass                # a place that cannot be written to: now, and not after the training

@@ -57,9 +57,12 @@ def complain(
     names:list,   # with whom; nothing happens if it is empty
     most:int=10,  # how many are named
 ):
-    "A `ValueError` that names the first ten and says how many more there are."
+    "A `ValueError` that names the first ten and says how many more there are; all of them are its `names`."
+    if not names: return
     more = f' and {len(names)-most:,} more' if len(names)>most else ''
-    if names: raise ValueError(f"{about}: {', '.join(map(str, names[:most]))}{more}")
+    error = ValueError(f"{about}: {', '.join(map(str, names[:most]))}{more}")
+    error.names = list(map(str, names))
+    raise error
 
 # %% ../nbs/07_pixels.ipynb #5f0b829d
 def decode_all(

@@ -141,7 +141,9 @@ def broken(folder, tmp_path, change):
     change(copy)
     return copy
 
-WRONG = {'missing images':    (lambda at: [(at/f'{n:03}.png').unlink() for n in (3, 5, 8)], ('003.png, 005.png, 008.png',)),
+BAD = [f'{n:03}.png' for n in range(8, 38)]
+WRONG = {'many missing images': (lambda at: [(at/n).unlink() for n in BAD], ('and 20 more', '\n'.join(BAD))),
+         'missing images':    (lambda at: [(at/f'{n:03}.png').unlink() for n in (3, 5, 8)], ('003.png, 005.png, 008.png',)),
          'unreadable images': (lambda at: [(at/f'{n:03}.png').write_bytes(b'no image') for n in (3, 5, 8)], ('3 of 120 images cannot be decoded', '003.png', '005.png', '008.png')),
          'a rare class':      (lambda at: (at/'labels.csv').write_text((at/'labels.csv').read_text().replace('000.png,"green ""x"", y"', '000.png,gren')), ('at least 5 images', 'gren (1)')),
          'no table':          (lambda at: (at/'labels.csv').unlink(), ('no table labels.csv',))}
