@@ -193,7 +193,7 @@ def sgn_search(
 ):                      # method -> settings and where they come from
     "Search settings for every method of a file with equal budgets; killed at any moment and started again, it goes on."
     try: import optuna
-    except ImportError: raise ValueError('a search needs Optuna: pip install "sgn_nb[search]"') from None
+    except ImportError as e: raise ImportError('sgn_search needs Optuna: pip install "sgn_nb[search]"') from e
     from sgn_nb.search import found_table, read_search, run_search, save_found
     out = out or f'runs/{Path(file).stem}'
     settings = settings or f'{out}/settings.toml'

@@ -28,14 +28,15 @@ from .runner import planned, run, writable
 # %% ../nbs/45_grids.ipynb #9db06990
 @contextmanager
 def claimed(
-    name:str,  # of a run
-    out,       # the folder that all who might run it share
-):             # yields True if the run is ours until the block ends, False if somebody else has it
+    name:str,         # of a run
+    out,              # the folder that all who might run it share
+    wait:bool=False,  # until whoever has it lets go
+):                    # yields True if the run is ours until the block ends, False if somebody else has it
     "Claim a run. The claim ends with the block, or with the process."
     folder = Path(out)/'.claims'
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder/f'{name}.lock')
-    try: lock.acquire(blocking=False)
+    try: lock.acquire(blocking=wait)
     except Timeout: yield False; return
     try: yield True
     finally: lock.release()

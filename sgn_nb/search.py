@@ -109,18 +109,13 @@ def taken(
     "The next trial of a study."
     import optuna
     with ExitStack() as stack:
-        with FileLock(_claims(out)/f'{study.study_name}.lock'):                      # one looks at a time
+        with claimed(study.study_name, out, wait=True):                              # one looks at a time
             if not study.trials: study.enqueue_trial(usual)
             revive(study, out)
             waiting = study.get_trials(states=[optuna.trial.TrialState.WAITING])
             trial = study.ask() if waiting or len(spent(study))<budget else None
             if trial: stack.enter_context(claimed(trial_name(study, trial.number), out))
         yield trial
-
-def _claims(out):
-    folder = Path(out)/'.claims'
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 # %% ../nbs/46_search.ipynb #e640fd74
 def space_of(
