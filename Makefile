@@ -29,6 +29,11 @@ readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; nbs/nbdev.yml and the Co
 tables: $(VENV)/.run ## tables/ from the committed records, byte for byte
 	@for n in 1 4; do for f in md html tex csv; do $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables --format $$f --out tables/digits_table$$n.$$f >/dev/null; done; done
 
+bench: $(VENV)/.run ## measured/speed/ on this machine, which should do nothing else (ARGS="..." goes to sgn_bench)
+	@$(PY) $(VENV)/bin/sgn_bench --device cpu --out measured/speed/bench_cpu.json $(ARGS)
+	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn --out measured/speed/bench_cpu_fp32.json $(ARGS)
+	@$(PY) tools/overhead.py
+
 docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)
 	@$(PY) tools/make_docs.py
 
@@ -73,4 +78,4 @@ $(VENV)/pyvenv.cfg:
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PIP) 'pip>=22.3'
 
-.PHONY: help demo test lab readme tables docs docs-test clean moved
+.PHONY: help demo test lab readme tables bench docs docs-test clean moved

@@ -27,6 +27,7 @@ from .files import cache_folder, data_folder, download, written
 from .names import lookup
 from .noise import Noise, ASYM_MAPS, HUMAN, human_labels
 from .pixels import complain, in_parallel, pixels
+from .processes import check_shares, processes, share
 from .targets import check_labels
 
 # %% ../nbs/11_data.ipynb #d7a3acf8
@@ -475,6 +476,8 @@ class Batches:
         n = balanced or len(examples)
         if not 0<batch<=n: raise ValueError(f'batch must be in 1..{n} (the number of examples), got {batch}')
         if (pad or flip) and examples.x.dim()!=4: raise ValueError(f'pad and flip are for images, got inputs of shape {list(examples.x.shape)}')
+        self.last = 0 if drop_last else n%batch                                                     # examples in a short last batch
+        if seed is not None: check_shares(batch, self.last)
         if balanced: class_balanced(examples.y.cpu(), balanced, data.K, stream(0))                  # complain now
         self.batch,self.seed,self.drop_last,self.pad,self.flip,self.balanced,self.K = batch,seed,drop_last,pad,flip,balanced,data.K
         self.y,self.true,self.device = examples.y.to(device),None if examples.true is None else examples.true.to(device),device
@@ -514,6 +517,7 @@ def epoch(self:Batches,
     "The batches of epoch `e`, the same ones every time."
     order,dy,dx,mirror = (v.to(self.device) for v in self.draw(e))
     for i in order.split(self.batch)[start:len(self)]:
+        i = share(i, even=self.seed is not None)                      # of several processes, each its part
         x = self.x[i]
         if self.seed is not None and x.dim()==4: x = shift_flip(x, self.pad, dy[i], dx[i], mirror[i])
         x = x.float().div_(255) if x.dtype==torch.uint8 else x
@@ -536,10 +540,11 @@ def mixup(
     lam:Tensor,  # what is left of each example, `[b]`, 0..1
     K:int,       # number of classes
 )->tuple:        # mixed inputs; soft labels `[b, K]`
-    "Each example and its partner, the batch read backwards: `lam a + (1-lam) b`. Zhang et al. 2018."
+    "Each example and its neighbour, first and second, third and fourth ...: `lam a + (1-lam) b`. Zhang et al. 2018."
+    partner = (torch.arange(len(x), device=x.device)^1).clamp(max=len(x)-1)          # the last of an odd batch has none but itself
     def mix(a):
         w = lam.to(a).view(-1, *[1]*(a.dim()-1))
-        return w*a + (1-w)*a.flip(0)
+        return w*a + (1-w)*a[partner]
     return mix(x),mix(F.one_hot(y, K).float())
 
 # %% ../nbs/11_data.ipynb #1eefbdee
@@ -548,7 +553,9 @@ class Mixup:
     def __init__(self,
         train,  # `Batches` that shuffle
         K:int,  # number of classes
-    ): self.train,self.K = train,K
+    ):
+        self.train,self.K = train,K
+        if processes()>1: check_shares(train.batch, train.last, 2, 'images to mix')          # neighbours stay together
 
     def __getattr__(self, name): return getattr(self.train, name)
     def __len__(self): return len(self.train)
@@ -558,7 +565,7 @@ class Mixup:
     ):                # yields `x, y, i`
         "The mixed batches of epoch `e`, the same ones every time."
         lam = torch.rand(len(self), self.batch, generator=stream(self.seed, 'mixup', e))
-        for l,(x,y,i) in zip(lam[start:], self.train.epoch(e, start)): yield *mixup(x, y, l[:len(y)], self.K),i
+        for l,(x,y,i) in zip(lam[start:], self.train.epoch(e, start)): yield *mixup(x, y, share(l[:len(y)*processes()]), self.K),i
 
 # %% ../nbs/11_data.ipynb #b886f49c
 def pixel_hash(

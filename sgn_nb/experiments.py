@@ -55,6 +55,7 @@ class Spec:
     flip:bool=False                # mirror half of the images
     mixup:bool=False               # mix each example with another one of its batch
     precision:str='fp32'           # of the networks: fp32, bf16, fp16
+    accumulate:int=1               # pieces that a batch is computed in, one after the other
     seed:int=0                     # of noise, split, initial weights and batches
     test_every:int=1               # score the test set every so many epochs, and the last
     watch:int=0                    # mislabelled examples to follow through training
@@ -66,7 +67,7 @@ class Spec:
     def id(self): return spec_id(self)
 
 # %% ../nbs/40_experiments.ipynb #ffa45a95
-RANGES = {'image_size': (1, math.inf), 'n_train': (1, math.inf), 'balanced': (1, math.inf), 'val_share': (0, 1), 'epochs': (1, math.inf), 'batch': (2, math.inf),
+RANGES = {'image_size': (1, math.inf), 'n_train': (1, math.inf), 'balanced': (1, math.inf), 'val_share': (0, 1), 'epochs': (1, math.inf), 'batch': (2, math.inf), 'accumulate': (1, math.inf),
           'lr': (0, math.inf), 'momentum': (0, 1), 'weight_decay': (0, math.inf), 'pad': (0, math.inf), 'seed': (0, 2**63),
           'test_every': (1, math.inf), 'watch': (0, math.inf)}                                              # from, and below
 

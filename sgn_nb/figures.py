@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'plot_curves', 'glide', 'plot_label', 'demo_figure', 'look', 'by_method', 'plot_methods', 'plot_rates',
-           'plot_mislabelled', 'plot_reliability', 'paired', 'interval', 'plot_differences']
+           'plot_mislabelled', 'plot_reliability', 'interval', 'plot_paired', 'plot_differences']
 
 # %% ../nbs/44_figures.ipynb #18781d84
 from math import sqrt
@@ -15,7 +15,7 @@ from .compositional import ilr
 from .methods.registry import METHODS
 from .names import lookup
 from .records import predictors, reported
-from .tables import pick_epoch
+from .tables import by_seed, paired, result
 from .shifted_gaussian import effective_target, shift_weight
 from .targets import to_probs, to_target
 
@@ -114,7 +114,7 @@ def plot_rates(
     rate = lambda r: 0. if r['spec']['noise']=='none' else float(r['spec']['noise'].split('-')[1])
     for m,rs in by_method([r for r in records if r['spec']['noise'].split('-')[0] in (kind, 'none')]).items():
         at = {}
-        for r in rs: at.setdefault(rate(r), []).append(pick_epoch(r, reported(r), pick)[f'test_acc/{reported(r)}'])
+        for r in rs: at.setdefault(rate(r), []).append(result(r, pick=pick)/100)
         ax.errorbar(sorted(at), [mean(at[x]) for x in sorted(at)], [stdev(at[x]) if len(at[x])>1 else 0 for x in sorted(at)], label=m, capsize=2, elinewidth=.7, **look(m))
     ax.set(xlabel=f'{kind} noise rate')
 
@@ -151,17 +151,6 @@ def plot_reliability(
     ax.set(xlabel='confidence', ylabel='share right', xlim=(0, 1.02), ylim=(0, 1.02), aspect='equal')
 
 # %% ../nbs/44_figures.ipynb #16fc4ab2
-def paired(
-    records:list,   # of one data set and noise
-    method:str,     # is compared
-    against:str,    # with this one
-    pick='last',    # one of `PICKS`
-)->list:            # of differences in test accuracy, `method - against`, one for each seed and set of labels that both saw
-    "Differences between runs on the same labels."
-    acc = lambda m: {(r['spec']['seed'], r['labels']): pick_epoch(r, reported(r), pick)[f'test_acc/{reported(r)}'] for r in records if r['spec']['method']==m}
-    a,b = acc(method),acc(against)
-    return [a[k]-b[k] for k in sorted(a.keys() & b.keys())]
-
 def interval(
     d:list,          # differences, at least two
     level:float=.95, # of confidence
@@ -170,6 +159,18 @@ def interval(
     from scipy.stats import t
     return mean(d),t.ppf(.5+level/2, len(d)-1)*stdev(d)/sqrt(len(d))
 
+def plot_paired(
+    rows:dict,                      # name -> differences, one for each seed
+    ax,                             # matplotlib axes
+    color=lambda name: '#1f5f8b',   # of a row
+):
+    "A row of dots each, and from two dots on their mean and its 95 % interval."
+    for n,(name,d) in enumerate(rows.items()):
+        ax.plot(d, [n]*len(d), '.', color=color(name), ms=4, alpha=.6)
+        if len(d)>1: mid,half = interval(d); ax.errorbar(mid, n, xerr=half, fmt='|', color=color(name), capsize=3)
+    ax.axvline(0, c='k', lw=.7)
+    ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows)-.4, -.6))
+
 def plot_differences(
     records:list,      # of one data set and noise
     ax,                # matplotlib axes
@@ -177,11 +178,7 @@ def plot_differences(
     pick='last',       # one of `PICKS`
 ):
     "A row a method: differences from `against`, their mean and its 95 % interval, in points of percent."
-    others = [m for m in by_method(records) if m!=against]
-    for n,m in enumerate(others):
-        d = [100*v for v in paired(records, m, against, pick)]
-        c,(mid,half) = look(m)['color'],interval(d)
-        ax.plot(d, [n]*len(d), '.', color=c, ms=4, alpha=.6)
-        ax.errorbar(mid, n, xerr=half, fmt='|', color=c, capsize=3)
-    ax.axvline(0, c='k', lw=.7)
-    ax.set(yticks=range(len(others)), yticklabels=others, ylim=(len(others)-.4, -.6), xlabel=f'test accuracy less that of {against}, points')
+    of = {m: by_seed(rs, pick=pick) for m,rs in by_method(records).items()}
+    rows = {m: paired(of[m], of.get(against, {})) for m in of if m!=against}
+    plot_paired({m: d for m,d in rows.items() if d}, ax, lambda m: look(m)['color'])
+    ax.set_xlabel(f'test accuracy less that of {against}, points')

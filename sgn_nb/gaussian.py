@@ -33,9 +33,27 @@ def isotropic_nll(
 
 # %% ../nbs/02_gaussian.ipynb #35c80dae
 def _solve(d, r):
-    "`S⁻¹d` for `S = I + r rᵀ`, by Sherman and Morrison; S is symmetric."
-    return d - r*(r*d).sum(-1, keepdim=True)/(1 + (r*r).sum(-1, keepdim=True))
+    "`s = S⁻¹d` for `S = I + r rᵀ`, by Sherman and Morrison, `k = 1+|r|²` and `b = r·d/k`; S is symmetric."
+    k = 1 + (r*r).sum(-1, keepdim=True)
+    b = (r*d).sum(-1, keepdim=True)/k
+    return torch.addcmul(d, r, b, value=-1),k,b
 
+# %% ../nbs/02_gaussian.ipynb #997dcd26
+class _RankOne(torch.autograd.Function):
+    "`|S⁻¹d|²/2 + log(1+|r|²)` with its gradient as derived."
+    @staticmethod
+    def forward(ctx, d, r):
+        s,k,b = kept = _solve(d, r)
+        ctx.save_for_backward(d, r, *kept)
+        return .5*(s*s).sum(-1) + k[..., 0].log()
+
+    @staticmethod
+    def backward(ctx, g):
+        (d,r,*kept),g = ctx.saved_tensors,g[..., None]
+        s,k,b = _solve(d, r) if torch.is_grad_enabled() else kept        # enabled: for a second derivative
+        return torch.addcmul(s, r, b/k, value=-1).mul_(g),(r*(g*(b*b+2)/k)).addcmul_(s, g*b*(k+1)/k, value=-1)
+
+# %% ../nbs/02_gaussian.ipynb #547eb15a
 def rank_one_nll(
     d:Tensor,  # residuals `t - mu`, `[..., K-1]`
     r:Tensor,  # scale factors, `[..., K-1]`, unconstrained; `r` and `-r` are the same
@@ -43,8 +61,7 @@ def rank_one_nll(
     "`|S⁻¹d|²/2 + log(1+|r|²) + (K-1)/2 log 2 pi`: scale `S = I + r rᵀ`, covariance `S Sᵀ`. O(K)."
     _check_shape('r', r, d, d.shape[-1] if d.ndim else 1)
     d,r = upcast(d, r)
-    s = _solve(d, r)
-    return .5*(s*s).sum(-1) + (r*r).sum(-1).log1p() + d.shape[-1]/2*_log2pi
+    return _RankOne.apply(d, r) + d.shape[-1]/2*_log2pi
 
 # %% ../nbs/02_gaussian.ipynb #833a7a85
 def loss_weight(
@@ -60,5 +77,5 @@ def loss_weight(
         return (-upcast(log_var)[..., 0]).exp()
     _check_shape('r', r, d, d.shape[-1] if d.ndim else 1)
     d,r = upcast(d, r)
-    a,pull = [torch.linalg.vector_norm(v, dim=-1) for v in (d, _solve(_solve(d, r), r))]
+    a,pull = [torch.linalg.vector_norm(v, dim=-1) for v in (d, _solve(_solve(d, r)[0], r)[0])]
     return torch.where(a>0, pull/torch.where(a>0, a, 1.), (1 + (r*r).sum(-1))**-2)

@@ -8,6 +8,7 @@ __all__ = ['accuracy', 'nll', 'ece', 'reliability', 'evaluate', 'memorised', 'co
 # %% ../nbs/30_metrics.ipynb #44b6548e
 import torch
 from torch import Tensor
+from .processes import gathered, in_order, processes, total
 
 # %% ../nbs/30_metrics.ipynb #e66e1f1a
 def accuracy(
@@ -53,10 +54,11 @@ def reliability(
 @torch.inference_mode()
 def evaluate(
     predict,   # `x -> probs [b, K]`
-    batches,   # yields `x, y, i`
+    batches,   # yields `x, y, i`; of several processes, each its part
 )->dict:       # acc, top5 (from six classes on), nll, ece, bins (of `reliability`)
     "Score one predictor on one split."
-    probs,y = map(torch.cat, zip(*((predict(x).float(), y) for x,y,_ in batches)))
+    probs,y,i = map(torch.cat, zip(*((predict(x).float(), y, i) for x,y,i in batches)))
+    probs,y = in_order(i, probs, y)
     scores = {'acc': accuracy(probs, y), 'nll': nll(probs, y), 'ece': ece(probs, y)}
     if probs.shape[-1]>5: scores['top5'] = accuracy(probs, y, k=5)
     return {n:s.item() for n,s in scores.items()} | {'bins': reliability(probs, y)}
@@ -81,14 +83,15 @@ def corrected(
 
 # %% ../nbs/30_metrics.ipynb #07c5f0e6
 class EpochStats:
-    "What an epoch's steps saw: loss, memorised, corrected, loss weight of clean and mislabelled."
+    "What an epoch's steps saw: loss, memorised, corrected, loss weight and scale of clean and mislabelled."
     def __init__(self,
         true=None,  # true labels `[N]`, where known
-    ): self.true,self.steps = true,[]
+        before=(),  # `so_far()` of an earlier start of the same epoch
+    ): self.true,self.before,self.steps = true,dict(before),[]
 
     def add(self,
         loss,  # of the step, a scalar tensor
-        seen,  # what the method saw: predictor -> classes `[b]`, `weight` -> `[b]`
+        seen,  # what the method saw: predictor -> classes `[b]`, `weight` and `scale` -> `[b]`
         y,     # given labels `[b]`
         i,     # ids `[b]`
     ):
@@ -97,8 +100,10 @@ class EpochStats:
         self.steps.append({'loss': loss.detach()[None], **known})
 
     def so_far(self)->dict:  # `loss` of each step; `y`, `i`, predictions and weights of each example
-        "All steps in one."
-        return {k: torch.cat([s[k] for s in self.steps]) for k in (self.steps[0] if self.steps else ())}
+        "All steps of all processes in one."
+        now = {k: torch.cat([s[k] for s in self.steps]) for k in (self.steps[0] if self.steps else ())}
+        now = {k: total(v)/processes() if k=='loss' else gathered(v) for k,v in now.items()}
+        return {k: torch.cat([d[k] for d in (self.before, now) if d]) for k in {**self.before, **now}}
 
     def row(self)->dict:  # name -> mean or share; `None` where there was nothing to count
         "The epoch's figures."
@@ -106,6 +111,6 @@ class EpochStats:
         row = {'loss': seen.pop('loss').mean()} if seen else {}
         if 'y' in seen:
             y,true = seen.pop('y'),self.true[seen.pop('i')]
-            if 'weight' in seen: w = seen.pop('weight'); row |= {'weight/clean': w[y==true].mean(), 'weight/mislabelled': w[y!=true].mean()}
+            for n in [n for n in ('weight', 'scale') if n in seen]: v = seen.pop(n); row |= {f'{n}/clean': v[y==true].mean(), f'{n}/mislabelled': v[y!=true].mean()}
             for n,got in seen.items(): row |= {f'memorised/{n}': memorised(got, y, true), f'corrected/{n}': corrected(got, y, true)}
         return {n: None if v.isnan() and n!='loss' else v.item() for n,v in row.items()}

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from .data import Batches, Data, Examples
 from .files import data_folder, written
 from .pixels import complain, decode, in_parallel
+from .processes import share
 
 # %% ../nbs/12_real_world.ipynb #534d495a
 @dataclass(frozen=True)
@@ -218,8 +219,9 @@ def ilsvrc12_val(
     if any((val/s).is_dir() for s in SYNSETS): return val,{f'{s}/{p.name}': k for s,k in number.items() for p in sorted((val/s).glob('*.[jJ][pP]*[gG]'))}
     if (home/'val.txt').exists(): return val,{n: k for n,k in read_labels(home/'val.txt', 1000).items() if k<50}
     find_folder('ilsvrc12', root, ['val', 'LOC_val_solution.csv'])
-    rows = (l.split(',') for l in read_names(home/'LOC_val_solution.csv')[1:])
-    return val,{f'{i}.JPEG': number[boxes.split()[0]] for i,boxes in rows if boxes.split()[0] in number}
+    rows = [l.replace(',', ' ', 1).split() for l in read_names(home/'LOC_val_solution.csv')[1:]]
+    complain('lines of LOC_val_solution.csv that are not an image and a class', [' '.join(r) for r in rows if len(r)<2 or ',' in r[1]], 5)
+    return val,{f'{i}.JPEG': number[s] for i,s,*_ in rows if s in number}
 
 # %% ../nbs/12_real_world.ipynb #152bbb82
 def webvision(
@@ -300,7 +302,8 @@ def epoch(self:Streamed,
     "The batches of epoch `e`, the same ones every time."
     order,dy,dx,mirror = self.draw(e)
     if self.seed is None: dy,dx = dy*0+self.margin//2,dx*0+self.margin//2
-    ids,cuda = order.split(self.batch)[start:len(self)],str(self.device).startswith('cuda')
+    ids = [share(i, even=self.seed is not None) for i in order.split(self.batch)[start:len(self)]]      # of several processes, each its part
+    cuda = str(self.device).startswith('cuda')
     loader = DataLoader(_Crops(self.x, dy.numpy(), dx.numpy(), mirror.numpy()), batch_sampler=[i.tolist() for i in ids], num_workers=self.workers,
                         collate_fn=_together, pin_memory=cuda, generator=torch.Generator().manual_seed(0))
     for x,i in zip(loader, (i.to(self.device) for i in ids)):

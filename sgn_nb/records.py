@@ -11,12 +11,14 @@ __all__ = ['SCHEMA', 'ROWS', 'DIGITS', 'save_record', 'to_json', 'thin', 'rounde
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
 import torch
 import sgn_nb
 from .files import written
+from .processes import processes
 
 # %% ../nbs/41_records.ipynb #2ab38e1a
 SCHEMA = 2   # of a record's layout; raised when a key changes its meaning
@@ -159,6 +161,8 @@ def load(
 # %% ../nbs/41_records.ipynb #93211746
 def peak_memory():  # MB, or `None` where the system does not tell (Windows)
     "The most memory that this process has held so far."
+    status = Path('/proc/self/status')                        # Linux; what getrusage says there, a process inherits from who started it
+    if status.exists(): return round(int(re.search(r'VmHWM:\s*(\d+) kB', status.read_text())[1])/2**10)
     try: import resource
     except ImportError: return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -180,5 +184,5 @@ def environment(
     "Versions, commit, device, cores, seconds, memory: what may differ between two runs of one spec."
     name = torch.cuda.get_device_name() if torch.device(device).type=='cuda' else platform.machine()
     return {'sgn_nb': sgn_nb.__version__, 'commit': commit(), 'python': platform.python_version(), 'torch': torch.__version__,
-            'device': f'{torch.device(device).type} ({name})', 'cores': os.cpu_count(), 'threads': torch.get_num_threads(),
+            'device': f'{torch.device(device).type} ({name})', 'cores': os.cpu_count(), 'threads': torch.get_num_threads(), 'processes': processes(),
             'seconds': {k: round(v, 2) for k,v in seconds.items()}, 'peak_mb': peak_memory()}

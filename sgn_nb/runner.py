@@ -16,6 +16,7 @@ from .experiments import Spec, resolve
 from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
+from .processes import agreed, rank, wait
 from .real_world import Files, Streamed
 from .records import SCHEMA, environment, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
@@ -62,26 +63,31 @@ def run(
     progress:str=None,  # show a bar with this title
     data=None,          # `Data` of your own, still whole; by default the spec's data set is loaded by its name
     on_epoch=None,      # called with each epoch's row, of each stage; what it raises ends the run
+    compile:bool=False, # compile the networks; as the device, no part of the spec
 )->dict:                # the record
     "Train what `spec` says and record it; a recorded run is loaded, a killed one goes on."
     on = accelerator(device, spec.precision)
-    data = prepare(spec, data)
+    with on.main_process_first(): data = prepare(spec, data)                           # what is downloaded is downloaded once
     train,evals = batches(spec, data, on.device)
     spec = resolve(spec, len(train))
     path,hashes = Path(out)/f'{spec.id}.json',fingerprints(data)
-    if path.exists(): return of_these(load_record(path), hashes)
+    if agreed(path.exists()): return of_these(load_record(path), hashes)
     method = untrained(spec, data)
     watch = watched(data, spec.watch)
     writable(out)
     x = next(iter(Batches(data, data.train[watch], len(watch), device=on.device)))[0] if len(watch) else None
-    how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'decay_norms', 'schedule', 'test_every')}
-    how.update(config=asdict(spec) | hashes, watch=x, on=on)
+    how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'decay_norms', 'schedule', 'accumulate', 'test_every')}
+    how.update(config=asdict(spec) | hashes, watch=x, on=on, compile=compile)
     seconds = {'train': 0., 'eval': 0.}
     for k,stage in enumerate(method.stages(train.plain())):                            # some look at the data between stages
         title = progress and f'{progress}{f", stage {k+1}" if k else ""}'
         got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, on_epoch=on_epoch, **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}
-    return load_record(save_record(as_record(spec, data, method, hashes, watch, got['curve'], environment(on.device, seconds)), out))
+    env = environment(on.device, seconds) | ({'compiled': True} if compile else {})
+    record = as_record(spec, data, method, hashes, watch, got['curve'], env)
+    if rank()==0: save_record(record, out)
+    wait()
+    return load_record(path)
 
 # %% ../nbs/43_runner.ipynb #0f8bd7bc
 def fingerprints(

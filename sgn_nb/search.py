@@ -45,7 +45,7 @@ def read_search(
     trials = how.pop('trials', 0)
     if not (isinstance(trials, int) and trials>=1): raise ValueError(f'{where("trials")}: [search] must have trials, a whole number of at least 1, got {trials!r}')
     for name,v in how.items():
-        lookup(f'field in {where(name)}', name, [k for k in RANGES if k not in ('seed', 'n_train', 'watch', 'test_every')])
+        lookup(f'field in {where(name)}', name, [k for k in RANGES if k not in ('seed', 'n_train', 'watch', 'accumulate', 'test_every')])
         low = RANGES[name][0]
         if not (isinstance(v, list) and len(v) in (2, 3) and low<v[0]<v[1] and v[2:] in ([], ['log'])):
             raise ValueError(f'{where(name)}: {name} must be [low, high] or [low, high, "log"] with {low} < low < high, got {v!r}')

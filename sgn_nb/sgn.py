@@ -42,8 +42,7 @@ def split(self:SGNLoss,
 )->tuple:        # mean `mu` `[b, K-1]`; scale `[b, K-1]`, `[b, 1]` or `[b, 0]`; float32
     "The two halves of the output."
     if out.shape[-1]!=self.n_out: raise ValueError(f'out must be [..., {self.n_out}] for K={self.K}, got {list(out.shape)}')
-    out = upcast(out)
-    return out[..., :self.K-1],out[..., self.K-1:]
+    return upcast(out).split([self.K-1, self.n_out-self.K+1], -1)
 
 @patch
 def probs(self:SGNLoss,
@@ -68,11 +67,11 @@ def residual(self:SGNLoss,
     out_ema:Tensor,  # of its EMA copy, `[b, n_out]`; `None` will do where `correct` is off
     y:Tensor,        # given labels `[b]`, or soft ones `[b, K]`
     epoch:float,     # time in epochs, with its fraction
-)->Tensor:           # `d`, `[b, K-1]`
-    "What is left between the prediction and the shifted target. Slides (6), (7)."
-    t,mu = self.target(y),self.split(out)[0]
-    if not self.correct: return t-mu
-    return shifted_residual(t, mu, self.split(out_ema)[0], shift_weight(epoch, self.alpha))
+)->tuple:            # residual `d`, `[b, K-1]`; scale, as `split` has it
+    "What is left between the prediction and the shifted target, and how much of that is expected. Slides (6), (7)."
+    t,(mu,s) = self.target(y),self.split(out)
+    if not self.correct: return t-mu,s
+    return shifted_residual(t, mu, self.split(out_ema)[0], shift_weight(epoch, self.alpha)),s
 
 # %% ../nbs/25_sgn.ipynb #7d9ce127
 @patch
@@ -101,7 +100,7 @@ def forward(self:SGNLoss,
     epoch:float,     # time in epochs, with its fraction
 )->Tensor:           # scalar (nats)
     "Mean negative log-likelihood of a batch. Slides (5), (6)."
-    return self.nll(self.residual(out, out_ema, y, epoch), self.split(out)[1]).mean()
+    return self.nll(*self.residual(out, out_ema, y, epoch)).mean()
 
 # %% ../nbs/25_sgn.ipynb #81633989
 def short_run(
@@ -150,6 +149,7 @@ def forward(self:SGN,
 )->Tensor:         # scalar (nats)
     "One batch: both networks, the residual, its negative log-likelihood."
     out,out_ema = self.net(x),self.ema(x)
-    d,s = self.loss.residual(out, out_ema, y, epoch),self.loss.split(out)[1]
-    self.saw(net=self.loss.probs(out.detach()), ema=self.loss.probs(out_ema), weight=self.loss.weight(d, s))
+    d,s = self.loss.residual(out, out_ema, y, epoch)
+    self.saw(net=self.loss.probs(out.detach()), ema=self.loss.probs(out_ema), weight=self.loss.weight(d.detach(), s.detach()),
+             scale=s.detach().norm(dim=-1) if self.reweight and self.scale=='rank_one' else None)
     return self.loss.nll(d, s).mean()

@@ -19,7 +19,8 @@ def shift_weight(
     "`1 - alpha**e`: how far a label has glided after `e` epochs."
     if not 0<=alpha<=1: raise ValueError(f'alpha must be in [0, 1], got {alpha}')
     tensor = isinstance(e, Tensor)
-    if not ((e>=0).all() if tensor else e>=0): raise ValueError(f'e must be >= 0 (epochs), got {e}')
+    seen = not (tensor and torch.compiler.is_compiling())                # a compiled step cannot stop and look
+    if seen and not ((e>=0).all() if tensor else e>=0): raise ValueError(f'e must be >= 0 (epochs), got {e}')
     if tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1
     return abs(math.expm1(e*math.log(alpha))) if alpha>0 else float(e>0)
 
@@ -41,7 +42,8 @@ def effective_target(
     "`t - w (t - mu_ema)`: the observed target at `w=0`, the averaged network's opinion at `w=1`. Slides (6)."
     _same_shape(t, w, mu_ema=mu_ema)
     t,mu_ema = upcast(t, mu_ema)
-    return t - w*(t - mu_ema.detach())
+    delta = t - mu_ema.detach()
+    return t - w*delta if isinstance(w, Tensor) else t.sub(delta, alpha=w)      # in one pass where it can be
 
 # %% ../nbs/03_shifted_gaussian.ipynb #3204dad7
 def shifted_residual(

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+slow = pytest.mark.skipif('slow' not in os.environ.get('FLAGS', '').split(), reason='takes long: make test FLAGS=slow')
 IGNORED = ['.git'] + [o.strip('/') for o in (ROOT/'.gitignore').read_text().splitlines() if o and o[0] != '#']
 
 

@@ -7,13 +7,13 @@ from sgn_nb.files import written
 from sgn_nb.grids import chosen, run_grid
 from sgn_nb.records import environment, load_records, to_json
 from sgn_nb.runner import batches, planned, prepare, run, untrained
-from sgn_nb.training import accelerator, fit
+from sgn_nb.training import accelerator, fit, optimiser
 
 ROOT = Path(__file__).resolve().parent.parent
 
 def bare(method, train, spec):
     "The same steps and nothing else."
-    opt = torch.optim.SGD(method.groups(), lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay)
+    opt = optimiser(method, spec.lr, spec.momentum, spec.nesterov, spec.weight_decay)
     method.train()
     for epoch in range(spec.epochs):
         for step,(x,y,i) in enumerate(train.epoch(epoch)):

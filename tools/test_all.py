@@ -38,8 +38,9 @@ class Counting:
     def pytest_runtest_logreport(self, report):
         if report.when == 'call' or not report.passed: self.count[report.outcome] += 1
 
-def run_pytest(count):
+def run_pytest(flags, count):
     import pytest
+    os.environ['FLAGS'] = ' '.join(flags)
     code = pytest.main(['-v', '--no-header', '--tb=short', '-p', 'no:cacheprovider', str(ROOT/'tests')], plugins=[Counting(count)])
     if code not in (0, 1, 5): count['failed'] += 1  # pytest itself broke: its exit codes 2-4
 
@@ -48,7 +49,7 @@ def main():
     p.add_argument('--flags', nargs='+', default=[], metavar='FLAG', help='also run the cells with these flags: slow gpu data integrations')
     flags, count = p.parse_args().flags, Counter()
     run_notebooks(flags, count)
-    run_pytest(count)
+    run_pytest(flags, count)
     skipped = f", {count['skipped']} skipped" if count['skipped'] else ''
     print(f"{count['passed']} passed, {count['failed']} failed{skipped}", flush=True)
     sys.exit(bool(count['failed'] or not count['passed']))

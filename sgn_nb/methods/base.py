@@ -16,7 +16,8 @@ from ..targets import check_labels
 # %% ../../nbs/20_method.ipynb #00a1465d
 class Method(nn.Module):
     "One way to learn from noisy labels: owns its networks, says what to minimise and how to predict."
-    space = {}       # setting -> `(low, high)`, `(low, high, 'log')` or a list of values
+    space = {}           # setting -> `(low, high)`, `(low, high, 'log')` or a list of values
+    whole_batch = False  # does the loss look at the batch as a whole, so that it cannot be computed piece by piece?
     def __init__(self,
         make_net,    # `make_net(n_out) -> nn.Module`, called once per network
         K:int,       # number of classes, >= 2
@@ -42,11 +43,12 @@ class Method(nn.Module):
 @torch.no_grad()
 def saw(self:Method,
     weight=None,   # loss weight of each example `[b]`, where the method has one
+    scale=None,    # length of its scale factor `[b]`, where the method has one
     **predicted,   # predictor name -> scores `[b, K]`, any monotone function of the probabilities
 ):
-    "Keep the step's own predictions (class ids) and loss weights for the loop's statistics."
+    "Keep the step's own predictions (class ids), loss weights and scales for the loop's statistics."
     self.seen = {n:p.detach().argmax(-1) for n,p in predicted.items()}
-    if weight is not None: self.seen['weight'] = weight.detach()
+    self.seen.update({n:v.detach() for n,v in (('weight', weight), ('scale', scale)) if v is not None})
 
 # %% ../../nbs/20_method.ipynb #2387d07b
 @patch(cls_method=True)

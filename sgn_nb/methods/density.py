@@ -157,5 +157,5 @@ class LN(Method):
     def forward(self, x, y, i, epoch):
         mu,r = self.net(x).float().chunk(2, -1)
         t = ln_target(y, self.K, self.gamma)
-        self.saw(net=mu, weight=loss_weight((t-mu).detach(), r.detach()))
+        self.saw(net=mu, weight=loss_weight((t-mu).detach(), r.detach()), scale=r.detach().norm(dim=-1))
         return ln_nll(t, mu, r).mean()

@@ -15,6 +15,7 @@ from torch import Tensor
 from fastcore.basics import patch
 from .base import Method
 from ..noise import Noise
+from ..processes import drawn, in_order
 
 # %% ../../nbs/21_loss_methods.ipynb #5f339444
 class CE(Method):
@@ -89,7 +90,7 @@ class NAN(Method):
         z = self.net(x).float()
         self.saw(net=z)
         target = y if y.is_floating_point() else F.one_hot(y, self.K)
-        return noisy_cross_entropy(z, target + self.sigma*torch.randn_like(z))
+        return noisy_cross_entropy(z, target + self.sigma*drawn(torch.randn, z))
 
 # %% ../../nbs/21_loss_methods.ipynb #5fdb0d42
 def filters(
@@ -159,6 +160,6 @@ def stages(self:Forward,
     if self.T is None:
         if train is None: raise ValueError('train must be the training examples, whose predictions give T, got None')
         yield (first := self.first())
-        with torch.no_grad(): probs = torch.cat([first.eval().probs(x) for x,*_ in train])
-        self.transition.copy_(estimate_transition(probs, self.filter_outliers))
+        with torch.no_grad(): i,probs = map(torch.cat, zip(*((i, first.eval().probs(x)) for x,_,i in train)))
+        self.transition.copy_(estimate_transition(*in_order(i, probs), self.filter_outliers))
     yield self

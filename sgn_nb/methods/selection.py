@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from .base import Method
+from ..processes import gathered, processes, share, total
 
 # %% ../../nbs/24_selection_methods.ipynb #9ae3b097
 def forget_share(
@@ -35,6 +36,7 @@ def small_loss(
 # %% ../../nbs/24_selection_methods.ipynb #cea686dc
 class CoTeaching(Method):
     "Two networks, each learning from the examples that the other finds easy. Han et al. 2018."
+    whole_batch = True
     space = {'forget_rate': (.1, .5), 'warm_up': (2., 20.)}
     def __init__(self,
         make_net,               # `make_net(n_out) -> nn.Module`, called twice; must start from other weights each time
@@ -65,8 +67,9 @@ def forward(self:CoTeaching,
 ):          # scalar (nats), the sum of both networks' losses
     "Each network's cross-entropy on what the other picked."
     z,z2 = self.net(x).float(),self.net2(x).float()
-    l,l2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))
+    l,l2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))                     # of this process's part
     forget = forget_share(epoch, self.forget_rate, self.warm_up)
-    mine,its = small_loss(l, forget),small_loss(l2, forget)
+    mine,its = (share(small_loss(gathered(v), forget)) for v in (l, l2))
+    mean = lambda v, picked: (v*picked).sum()/total(picked.sum())*processes()
     self.saw(net=z, net2=z2, mean=z.softmax(-1)+z2.softmax(-1), weight=(mine.float()+its.float())/2)
-    return (l*its).sum()/its.sum() + (l2*mine).sum()/mine.sum()
+    return mean(l, its) + mean(l2, mine)

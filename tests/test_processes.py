@@ -1,0 +1,128 @@
+"Two processes that share the batches compute what one does, for every method; a killed one ends both, and any number goes on."
+import json, os, subprocess, sys
+import pytest, torch
+from sgn_nb.data import Batches, Mixup, corrupt, load_data, split
+from sgn_nb.methods.registry import METHODS
+from sgn_nb.training import accelerator, fit
+
+ALL = list(METHODS)
+MIXED = ['ce', 'sop', 'coteaching', 'sgn']
+PROGRAM = '''
+import sys, torch
+from test_processes import ALL, METHODS, MIXED, trained
+from sgn_nb.nets import net_maker
+from sgn_nb.processes import gathered, processes, rank
+from sgn_nb.training import accelerator, average_statistics
+accelerator('cpu')
+assert processes() == 2
+got = {}
+for name in ALL:
+    for mixed in (False, True)[:1 + (name in MIXED)]:
+        weights, curve = got[name, mixed] = trained(name, mixed)
+        for k, v in weights.items():                                          # the other process has the same weights and memories
+            a, b = gathered(v[None])
+            assert torch.equal(a, b), f'{name}: {k}'
+norms = METHODS['sgn'](net_maker('mlp', (4,)), 3, [0, 1, 2])
+for k, v in norms.named_buffers():
+    if 'running' in k: v.fill_(rank())
+average_statistics(norms)                                                     # each process's own: their mean, the average network's too
+assert {v.unique().item() for k, v in norms.named_buffers() if 'running' in k} == {.5}
+for k, v in trained('sgn', net='mlp')[0].items():
+    a, b = gathered(v[None])
+    assert torch.equal(a, b), f'with batch normalisation: {k}'
+if rank() == 0: torch.save(got, sys.argv[1])
+'''
+
+def plain(n_out):
+    "A network without batch normalisation."
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, n_out))
+
+def trained(name, mixed=False, net=None, epochs=2):
+    "Weights and curve of a small training; 168 examples in batches of 32, and one of 8."
+    from sgn_nb.nets import net_maker
+    data = split(corrupt(load_data('digits'), 'sym-0.4', seed=0), seed=0, n_train=188, val_share=20/188)
+    assert (len(data.train), len(data.val)) == (168, 20)
+    train = Batches(data, data.train, 32, seed=0, pad=1)
+    evals = {'val': Batches(data, data.val, 7), 'test': Batches(data, data.test, 359)}       # the last one holds a single example
+    torch.manual_seed(0)
+    method = METHODS[name](net_maker(net, (1, 8, 8)) if net else plain, data.K, data.train.y, **METHODS[name].resolve(epochs, epochs*len(train)))
+    if name == 'coteaching': method.warm_up = 1.                                         # so that something is left out
+    for stage in method.stages(train.plain(50)):
+        curve = fit(stage, Mixup(train, data.K) if mixed else train, evals, epochs, lr=.02, on=accelerator('cpu'))['curve']
+    return {k: v.cpu() for k, v in method.state_dict().items()}, curve
+
+def launch(*args, n=2, **env):
+    "Start `n` processes as a user would."
+    quiet = {'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore', 'GLOO_SOCKET_IFNAME': 'lo', 'PYTHONPATH': os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get('PYTHONPATH')])])}
+    p = subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), *map(str, args)],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | quiet | env)
+    return p, p.communicate(timeout=500)[0]
+
+@pytest.fixture(scope='module')
+def shared(tmp_path_factory):
+    "What two processes got, method by method."
+    tmp = tmp_path_factory.mktemp('two')
+    (tmp/'two.py').write_text(PROGRAM)
+    p, said = launch(tmp/'two.py', tmp/'got.pt')
+    assert p.returncode == 0, said
+    return torch.load(tmp/'got.pt', weights_only=True)
+
+@pytest.mark.parametrize('name, mixed', [(n, False) for n in ALL] + [(n, True) for n in MIXED])
+def test_two_processes_compute_what_one_does(shared, name, mixed):
+    (weights, curve), (mine, one) = shared[name, mixed], trained(name, mixed)
+    for k in mine: torch.testing.assert_close(weights[k], mine[k], rtol=1e-5, atol=1e-5, msg=lambda m: f'{name}, {k}: {m}')
+    for a, b in zip(curve, one, strict=True):
+        assert a.keys() == b.keys()
+        for k in b:
+            if not k.endswith('/bins') and '_bins/' not in k: assert a[k] == pytest.approx(b[k], rel=1e-5, abs=1e-5), (name, a['epoch'], k)
+    if name in ('elr', 'nal'): assert (mine['memory'] != METHODS[name](plain, 10, [0]*168).state_dict()['memory']).any(1).all()    # each example was remembered
+
+SPEC = ['--n-train', '300', '--epochs', '12', '--net', 'mlp', '--batch', '30', '--method', 'elr', '--device', 'cpu']
+
+def sgn_train(out, n, **env):
+    return launch('--no-python', sys.executable, '-c', TRAIN, *SPEC, '--out', out, n=n, **env)
+
+TRAIN = '''
+import os, signal, sys
+from sgn_nb import cli, runner
+from sgn_nb.processes import rank
+fit = runner.fit
+def die(row):
+    if rank() == 1 and row['epoch'] == int(os.environ.get('DIE_AFTER', -1)): os.kill(os.getpid(), signal.SIGKILL)
+runner.fit = lambda *args, **how: fit(*args, **how | dict(save_every=0, on_epoch=die))
+cli.main_train(sys.argv[1:])
+'''
+
+def record(out):
+    path, = out.glob('*.json')
+    return json.loads(path.read_text())
+
+def near(a, b):
+    "Equal, numbers nearly."
+    if isinstance(a, dict): return a.keys() == b.keys() and all(near(a[k], b[k]) for k in a)
+    if isinstance(a, list): return len(a) == len(b) and all(map(near, a, b))
+    return a == pytest.approx(b, rel=1e-3, abs=1e-3) if isinstance(a, float) else a == b
+
+def test_a_killed_process_ends_the_run_which_goes_on(tmp_path):
+    p, said = sgn_train(tmp_path/'undisturbed', 2)
+    assert p.returncode == 0, said
+    assert said.count('Record') == 1 and len(list((tmp_path/'undisturbed').glob('*.tmp'))) == 0       # one of them writes and speaks
+    whole = record(tmp_path/'undisturbed')
+    assert whole['env']['processes'] == 2
+    for n, out in (2, tmp_path/'two'), (1, tmp_path/'one'):
+        p, said = sgn_train(out, 2, DIE_AFTER='5')                            # one of them is killed; the other one does not wait for ever
+        assert p.returncode != 0 and not list(out.glob('*.json')), said
+        assert torch.load(next(out.glob('*.ckpt')))['epoch'] == 4        # the last one was written after 40 steps of 9 an epoch
+        p, said = sgn_train(out, n)
+        assert p.returncode == 0, said
+        got = record(out)
+        assert (got['id'], got['spec'], got['labels'], got['pixels']) == (whole['id'], whole['spec'], whole['labels'], whole['pixels'])
+        if n == 2: assert near(got['curve'], whole['curve'])
+        else: assert got['env']['processes'] == 1 and len(got['curve']) == len(whole['curve'])       # batch normalisation sees whole batches now
+
+def test_what_cannot_be_shared_is_said_at_once(tmp_path):
+    p, said = launch('--no-python', sys.executable, '-c', TRAIN, '--batch', '25', '--n-train', '300', '--out', tmp_path)
+    assert p.returncode != 0 and 'batch must be a multiple of the 2 processes, got 25' in said
+    assert not list(tmp_path.glob('*'))
+    p = subprocess.run([sys.executable, '-c', TRAIN, '--out', tmp_path], env=os.environ | {'RANK': '0', 'WORLD_SIZE': '2'}, capture_output=True, text=True)
+    assert p.returncode == 2 and 'LOCAL_RANK, MASTER_ADDR, MASTER_PORT is missing beside RANK, WORLD_SIZE' in p.stderr
