@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PANELS', 'STEPS', 'CLAIMS', 'UNTOLD', 'plot_story', 'Live', 'scale_lengths', 'plot_scale', 'against_paper',
-           'grid_table', 'gains', 'verdict', 'claim_table', 'plainly']
+           'grid_table', 'gains', 'verdict', 'verdicts', 'claim_table', 'plainly']
 
 # %% ../nbs/47_story.ipynb #bb3f3d64
 import matplotlib.pyplot as plt
@@ -172,6 +172,14 @@ def verdict(
     mid,half = interval(d)
     return words[0] if mid>half else words[1] if mid<-half else UNTOLD
 
+def verdicts(
+    claim:str,     # one of `CLAIMS`
+    records:list,  # of one scale
+)->dict:           # row -> column -> one of the claim's words, or `cannot be told`
+    "What can be said of each of the differences of `gains`."
+    _,words,*_ = lookup('claim', claim, CLAIMS)
+    return {row: {c: verdict(d, words) for c,d in at.items()} for row,at in gains(claim, records).items()}
+
 # %% ../nbs/47_story.ipynb #2befe759
 def claim_table(
     claim:str,     # one of `CLAIMS`
@@ -192,9 +200,9 @@ def plainly(
     records:list,  # of one scale
 )->str:            # a line for each noise
     "Does the claim hold, and which rows of `claim_table` can be told apart from 0?"
-    (_,words,_,question),found = lookup('claim', claim, CLAIMS),gains(claim, records)
+    (_,words,_,question),found = lookup('claim', claim, CLAIMS),verdicts(claim, records)
     def line(c):
-        rows = {word: [row for row,at in found.items() if verdict(at[c], words)==word] for word in (*words, UNTOLD)}
+        rows = {word: [row for row,at in found.items() if at[c]==word] for word in (*words, UNTOLD)}
         holds = 'no' if rows[words[1]] else UNTOLD if rows[UNTOLD] else 'yes'
         return f'{c}: {question} {holds}. ' + '; '.join(f'{word}: {", ".join(r) or "none"}' for word,r in rows.items())
     return '\n'.join(map(line, next(iter(found.values()), {})))
