@@ -47,6 +47,11 @@ def sized(img):
     w, h = struct.unpack('>II', base64.b64decode(img[1][:32])[16:24])
     return img[0].replace('<img ', f'<img width="{w}" height="{h}" ')
 
+def numbers(table):
+    "A table of means and their spreads says so to styles.css, and ± and the number of runs stay with their number."
+    if '± ' not in table[0]: return table[0]
+    return re.sub(r'(?<=±) | (?=\(\d+\))', '&nbsp;', table[0]).replace('class="', 'class="numbers ', 1)
+
 def finish(text, base, ids):
     "A page's HTML: links of the site's own made relative, and to the class where a method has no heading of its own."
     def link(m):
@@ -55,6 +60,7 @@ def finish(text, base, ids):
         return f'href="{name or "index.html"}{"#"*bool(anchor)}{anchor}"'
     text = re.sub(rf'href="{re.escape(base)}/?([^"]*)"', link, text)
     text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')  # the formulas stand before the first view
+    text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
 def replace(path, old, new):
