@@ -48,9 +48,14 @@ def sized(img):
     return img[0].replace('<img ', f'<img width="{w}" height="{h}" ')
 
 def numbers(table):
-    "A table of means and their spreads says so to styles.css, and ± and the number of runs stay with their number."
-    if '± ' not in table[0]: return table[0]
+    "A table of numbers says so to styles.css, and ± and the number of runs stay with their number."
+    second = re.findall(r'<tr[^>]*>\s*<td.*?</td>\s*<td[^>]*>(.*?)</td>', table[0], flags=re.S)
+    if '± ' not in table[0] and not all(re.match(r'[+−]?[\d.–]', c) for c in second): return table[0]
     return re.sub(r'(?<=±) | (?=\(\d+\))', '&nbsp;', table[0]).replace('class="', 'class="numbers ', 1)
+
+def printed(out):
+    "What a cell printed: words may wrap, columns may not."
+    return out[0] if re.search(r'^\||\S {3,}\S', out[1], re.M) else out[0].replace('cell-output-stdout', 'cell-output-stdout words')
 
 def finish(text, base, ids):
     "A page's HTML: links of the site's own made relative, and to the class where a method has no heading of its own."
@@ -61,6 +66,7 @@ def finish(text, base, ids):
     text = re.sub(rf'href="{re.escape(base)}/?([^"]*)"', link, text)
     text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')  # the formulas stand before the first view
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
+    text = re.sub(r'<div class="cell-output cell-output-stdout">\s*<pre[^>]*><code[^>]*>(.*?)</code></pre>', printed, text, flags=re.S)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
 def replace(path, old, new):
