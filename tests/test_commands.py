@@ -158,7 +158,7 @@ def test_control_c(start, tmp_path, command, works):
     (tmp_path/'stopped.py').write_text(STOPPED)
     p = start(tmp_path/'stopped.py', *command.replace('FILE', str(tmp_path/'long.toml')).split(), '--device', 'cpu', '--out', tmp_path/'out')
     end = time.time() + 60
-    while not (p.log.exists() and works in p.log.read_text()) and time.time() < end: time.sleep(.01)  # while PyTorch is imported, an `except:` of somebody else's may swallow Ctrl-C
+    while not (p.log.exists() and works in p.log.read_text()) and time.time() < end: time.sleep(.01)  # before, PyTorch is imported, and Ctrl-C has been lost in there
     time.sleep(.3)
     os.kill(p.pid, SIGINT)
     status, said = ended(p)
