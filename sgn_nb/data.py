@@ -510,14 +510,18 @@ def draw(self:Batches,
 
 # %% ../nbs/11_data.ipynb #ed6d241c
 @patch
+def _parts(self:Batches, order, start):
+    "Ids of the batches from `start` on; of several processes, each its part."
+    return [share(i, even=self.seed is not None) for i in order.split(self.batch)[start:len(self)]]
+
+@patch
 def epoch(self:Batches,
     e:int,        # which epoch, 0..
     start:int=0,  # from which batch on
 ):                # yields `x, y, i`
     "The batches of epoch `e`, the same ones every time."
     order,dy,dx,mirror = (v.to(self.device) for v in self.draw(e))
-    for i in order.split(self.batch)[start:len(self)]:
-        i = share(i, even=self.seed is not None)                      # of several processes, each its part
+    for i in self._parts(order, start):
         x = self.x[i]
         if self.seed is not None and x.dim()==4: x = shift_flip(x, self.pad, dy[i], dx[i], mirror[i])
         x = x.float().div_(255) if x.dtype==torch.uint8 else x

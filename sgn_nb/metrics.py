@@ -99,11 +99,14 @@ class EpochStats:
         known = {} if self.true is None or y.dim()>1 else {'y': y, 'i': i, **seen}
         self.steps.append({'loss': loss.detach()[None], **known})
 
-    def so_far(self)->dict:  # `loss` of each step; `y`, `i`, predictions and weights of each example
+    def so_far(self,
+        *names,  # which of them; all unless given
+    )->dict:     # `loss` of each step; `y`, `i`, predictions and weights of each example
         "All steps of all processes in one."
-        now = {k: torch.cat([s[k] for s in self.steps]) for k in (self.steps[0] if self.steps else ())}
+        names = [k for k in {**self.before, **(self.steps[0] if self.steps else {})} if not names or k in names]
+        now = {k: torch.cat([s[k] for s in self.steps]) for k in names if self.steps}
         now = {k: total(v)/processes() if k=='loss' else gathered(v) for k,v in now.items()}
-        return {k: torch.cat([d[k] for d in (self.before, now) if d]) for k in {**self.before, **now}}
+        return {k: torch.cat([d[k] for d in (self.before, now) if d]) for k in names}
 
     def row(self)->dict:  # name -> mean or share; `None` where there was nothing to count
         "The epoch's figures."

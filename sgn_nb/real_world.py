@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader
 from .data import Batches, Data, Examples
 from .files import data_folder, written
 from .pixels import complain, decode, in_parallel
-from .processes import share
 
 # %% ../nbs/12_real_world.ipynb #534d495a
 @dataclass(frozen=True)
@@ -302,8 +301,7 @@ def epoch(self:Streamed,
     "The batches of epoch `e`, the same ones every time."
     order,dy,dx,mirror = self.draw(e)
     if self.seed is None: dy,dx = dy*0+self.margin//2,dx*0+self.margin//2
-    ids = [share(i, even=self.seed is not None) for i in order.split(self.batch)[start:len(self)]]      # of several processes, each its part
-    cuda = str(self.device).startswith('cuda')
+    ids,cuda = self._parts(order, start),str(self.device).startswith('cuda')
     loader = DataLoader(_Crops(self.x, dy.numpy(), dx.numpy(), mirror.numpy()), batch_sampler=[i.tolist() for i in ids], num_workers=self.workers,
                         collate_fn=_together, pin_memory=cuda, generator=torch.Generator().manual_seed(0))
     for x,i in zip(loader, (i.to(self.device) for i in ids)):

@@ -60,10 +60,11 @@ def thin(
     return [curve[n] for n in sorted(keep)]
 
 def rounded(
-    v,  # a number, or lists of them; anything else stays
+    v,  # a number, or lists and dicts of them; anything else stays
 ):
     "To five significant digits."
     if isinstance(v, list): return [rounded(u) for u in v]
+    if isinstance(v, dict): return {k: rounded(u) for k,u in v.items()}
     return float(f'{v:.{DIGITS}g}') if isinstance(v, float) else v
 
 def evenly(

@@ -228,7 +228,7 @@ class Run:
 
     def bad(self):
         "The first step of this epoch whose loss was not finite; `None` if all were."
-        lost = [n for n,ok in enumerate(self.stats.so_far().get('loss', torch.empty(0)).isfinite().tolist()) if not ok]
+        lost = [n for n,ok in enumerate(self.stats.so_far('loss').get('loss', torch.empty(0)).isfinite().tolist()) if not ok]
         return lost[0]//self.accumulate if lost else None
 
     def lap(self, what):

@@ -6,6 +6,7 @@ TensorFlow is no part of this project. It needs a virtual environment of its own
     python tools/beside_tensorflow.py ../tf/bin/python
 """
 import argparse, json, os, subprocess, sys
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT, BATCH, K, GAMMA, ALPHA, BETA = Path(__file__).resolve().parent.parent, 128, 10, .001, .995, .9999
@@ -58,32 +59,30 @@ def keras_step(method, threads):
 def serve(method, threads):
     "For each line that arrives take a step, and answer with the loss."
     step, weights = keras_step(method, threads)
-    print(weights, flush=True)
+    print(weights, version('tensorflow-cpu'), flush=True)
     for _ in sys.stdin: print(float(step()), flush=True)
-
-def version(python): return subprocess.run([python, '-c', 'from importlib.metadata import version as v; print(v("tensorflow-cpu"))'], capture_output=True, text=True, check=True).stdout.strip()
 
 class Theirs:
     "A process with TensorFlow that takes a step when it is called."
     def __init__(self, python, method, threads):
         self.process = subprocess.Popen([python, __file__, '--serve', method, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.weights = int(self.process.stdout.readline())
+        weights, self.version = self.process.stdout.readline().split()
+        self.weights = int(weights)
     def __call__(self):
         self.process.stdin.write('\n'); self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
 def turns(method, args):
-    "Medians of TensorFlow's steps and of ours, in two precisions."
+    "Medians of TensorFlow's steps and of ours, in two precisions; which TensorFlow it was."
     import torch
     from sgn_nb.nets import net_maker
-    from sgn_nb.records import rounded
     from sgn_nb.speed import in_turn, stepper
     theirs = Theirs(args.python, method, torch.get_num_threads())
     ours = sum(w.numel() for w in net_maker('wrn28_2', (3, 32, 32))(K if method == 'ce' else 2*(K-1)).parameters())
     if theirs.weights != ours: raise ValueError(f'the networks must be equal, got {theirs.weights} and {ours} weights')
     took = in_turn({'TensorFlow, fp32': theirs, **{f'ours, {p}': stepper(method, 'wrn28_2', BATCH, p) for p in ('fp32', 'bf16')}}, args.rounds)
     theirs.process.terminate()
-    return {who: {k: rounded(v) for k, v in t.items()} for who, t in took.items()}
+    return took, theirs.version
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -95,13 +94,14 @@ def main():
     if not args.python: p.error('the Python of an environment with TensorFlow is missing')
     from sgn_nb.faster import keep_memory
     from sgn_nb.files import written
-    from sgn_nb.records import environment
+    from sgn_nb.records import environment, rounded
     load, found = [os.getloadavg()[0]], {}
     for memory in ('given back', 'kept'):
         if memory == 'kept': keep_memory()  # as the commands do; there is no way back
-        found[memory] = {method: turns(method, args) for method in ('ce', 'sgn')}
-    record = {'net': 'wrn28_2', 'batch': BATCH, 'rounds': args.rounds, 'steps': found, 'load': [round(o, 2) for o in (*load, os.getloadavg()[0])], 'tensorflow': version(args.python), 'env': environment('cpu', {})}
+        found[memory] = {}
+        for method in ('ce', 'sgn'): found[memory][method], tensorflow = turns(method, args)
+    record = {'net': 'wrn28_2', 'batch': BATCH, 'rounds': args.rounds, 'steps': rounded(found), 'load': [round(o, 2) for o in (*load, os.getloadavg()[0])], 'tensorflow': tensorflow, 'env': environment('cpu', {})}
     with written(ROOT/'measured/speed/tensorflow.json') as tmp: tmp.write_text(json.dumps(record, indent=1) + '\n')
-    print(json.dumps(found, indent=1))
+    print(json.dumps(record['steps'], indent=1))
 
 if __name__ == '__main__': main()
