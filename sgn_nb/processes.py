@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['LAUNCHER', 'processes', 'rank', 'launched', 'check_shares', 'share', 'drawn', 'gathered', 'total', 'in_order',
-           'agreed', 'wait']
+           'agreed', 'wait', 'leave']
 
 # %% ../nbs/08_processes.ipynb #5cfdad6b
+import atexit
 import os
 import torch
 import torch.distributed as dist
@@ -103,3 +104,9 @@ def agreed(
 def wait():
     "Until all processes are here."
     if processes()>1: dist.barrier()
+
+# %% ../nbs/08_processes.ipynb #9a5d0c07
+@atexit.register
+def leave():
+    "End this process's part in the group, if there is one; at the end of the program that happens by itself."
+    if dist.is_available() and dist.is_initialized(): dist.destroy_process_group()

@@ -120,6 +120,24 @@ def test_a_killed_process_ends_the_run_which_goes_on(tmp_path):
         if n == 2: assert near(got['curve'], whole['curve'])
         else: assert got['env']['processes'] == 1 and len(got['curve']) == len(whole['curve'])       # batch normalisation sees whole batches now
 
+LEAVES = '''
+import atexit, sys
+import torch.distributed as dist
+atexit.register(lambda: print('still in' if dist.is_initialized() else 'left', file=sys.stderr))      # runs after the package's own, which is registered later
+from sgn_nb.processes import rank, total
+from sgn_nb.training import accelerator
+import torch
+accelerator('cpu'); total(torch.ones(1))
+assert rank() == 0 or len(sys.argv) == 1, 'a bad end'
+'''
+
+def test_a_program_leaves_its_group_however_it_ends(tmp_path):
+    (tmp_path/'leaves.py').write_text(LEAVES)
+    p, said = launch(tmp_path/'leaves.py')
+    assert p.returncode == 0 and said.count('left') == 2, said
+    p, said = launch(tmp_path/'leaves.py', 'badly')
+    assert p.returncode != 0 and 'a bad end' in said and 'left' in said and 'still in' not in said and 'SIGABRT' not in said, said
+
 def test_what_cannot_be_shared_is_said_at_once(tmp_path):
     p, said = launch('--no-python', sys.executable, '-c', TRAIN, '--batch', '25', '--n-train', '300', '--out', tmp_path)
     assert p.returncode != 0 and 'batch must be a multiple of the 2 processes, got 25' in said
