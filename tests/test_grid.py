@@ -39,8 +39,8 @@ def records(out):
     return {p.name: {k: v for k,v in json.loads(p.read_text()).items() if k != 'env'} for p in out.glob('*.json')}
 
 def runs(workers):
-    "What the workers started to run, in all."
-    return sorted(line.split()[1] for w in workers for line in w.log.read_text().splitlines() if line.startswith('ran '))
+    "What the workers started to run, in all, as far as their lines are whole: one may be writing."
+    return sorted(line.split()[1] for w in workers for line in w.log.read_text().splitlines(True) if line.startswith('ran ') and line.endswith('\n'))
 
 @pytest.fixture
 def undisturbed(worker, tmp_path):
