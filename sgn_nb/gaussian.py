@@ -32,9 +32,13 @@ def isotropic_nll(
     return .5*(d*d).sum(-1)*(-log_var).exp() + n/2*(log_var + _log2pi)
 
 # %% ../nbs/02_gaussian.ipynb #35c80dae
+def _square(v):
+    "`|v|²`, `[..., 1]`, in one pass over `v`."
+    return torch.linalg.vector_norm(v, dim=-1, keepdim=True).square()
+
 def _solve(d, r):
     "`s = S⁻¹d` for `S = I + r rᵀ`, by Sherman and Morrison, `k = 1+|r|²` and `b = r·d/k`; S is symmetric."
-    k = 1 + (r*r).sum(-1, keepdim=True)
+    k = 1 + _square(r)
     b = (r*d).sum(-1, keepdim=True)/k
     return torch.addcmul(d, r, b, value=-1),k,b
 
@@ -45,7 +49,7 @@ class _RankOne(torch.autograd.Function):
     def forward(ctx, d, r):
         s,k,b = kept = _solve(d, r)
         ctx.save_for_backward(d, r, *kept)
-        return .5*(s*s).sum(-1) + k[..., 0].log()
+        return (.5*_square(s) + k.log())[..., 0]
 
     @staticmethod
     def backward(ctx, g):

@@ -167,14 +167,18 @@ def head_times(
     for B,K in sizes:
         p = torch.rand(B, K, device=device).softmax(-1)
         jobs = {'ce': head('ce', B, K, device), 'sgn': head('sgn', B, K, device), 'ilr': lambda: ilr(p, validate=False)}
-        took = in_turn({n: _several(f, device) for n,f in jobs.items()}, rounds, device)
+        took = in_turn({n: _several(f) for n,f in jobs.items()}, rounds, device)
         rows.append({'B': B, 'K': K, **{n: t['seconds']/TIMES for n,t in took.items()}, 'ratio': took['sgn']['ratio']})
         if (B, K) in fast: rows[-1]['compiled_ratio'] = _compiled_ratio(B, K, rounds, device)
     return rows
 
-TIMES = 10   # calls in one measurement of a loss, which is short
+TIMES = 30   # calls in one measurement of a loss, which is short
 
-def _several(f, device): return lambda: [f() for _ in range(TIMES)]
+def _several(f):
+    "`f` again and again; each gradient is let go before the next, as in training."
+    def calls():
+        for _ in range(TIMES): f()
+    return calls
 
 def _compiled_ratio(B, K, rounds, device):
     "SGN's loss to cross-entropy, both compiled; `None` where compiling fails."
@@ -182,7 +186,7 @@ def _compiled_ratio(B, K, rounds, device):
     y,e = torch.arange(B, device=device)%K,torch.tensor(3., device=device)                     # time as a tensor: no new program for each
     sgn,ce = torch.compile(SGNLoss(K)),torch.compile(F.cross_entropy)
     jobs = {'ce': lambda: torch.autograd.grad(ce(z, y), z), 'sgn': lambda: torch.autograd.grad(sgn(out, ema, y, e), out)}
-    try: return in_turn({n: _several(f, device) for n,f in jobs.items()}, rounds, device)['sgn']['ratio']
+    try: return in_turn({n: _several(f) for n,f in jobs.items()}, rounds, device)['sgn']['ratio']
     except Exception: return None                                                              # no compiler here
 
 # %% ../nbs/32_speed.ipynb #d574e347

@@ -53,10 +53,10 @@ def to_target(
     "`temperature * ilr(LS(y))` without logarithms or a matrix: O(K). Slides (1)."
     scale = _log_ratio(K, gamma, temperature)
     if validate: y = check_labels(y, K)
-    n,zeros = torch.arange(1, K, device=y.device),torch.zeros(K-1, device=y.device)
-    stairs = torch.cat([zeros, zeros+1]).as_strided((K, K-1), (1, 1))                           # row k ends in k ones; it is a view
+    n = torch.arange(1., K, device=y.device)
+    stairs = F.pad(torch.ones_like(n), (K-1, 0)).as_strided((K, K-1), (1, 1))                   # row k ends in k ones; it is a view
     steps,y = F.embedding(K-1-y, stairs),y[..., None]
-    return steps.scatter_(-1, (y-1).clamp_min(0), torch.where(y>0, -y, 1.)).mul_(scale/(n*(n+1.)).sqrt())
+    return steps.scatter_(-1, (y-1).clamp_min(0), torch.where(y>0, -y, 1.)).mul_(scale*(n*(n+1)).rsqrt())
 
 # %% ../nbs/01_targets.ipynb #516df70f
 def class_targets(
