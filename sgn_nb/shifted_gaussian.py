@@ -38,12 +38,11 @@ def effective_target(
     t:Tensor,       # observed targets, `[..., K-1]`
     mu_ema:Tensor,  # prediction of the averaged network, `[..., K-1]`; no gradient reaches it
     w,              # share of the shift, 0..1: number or `[..., 1]`
-)->Tensor:          # `[..., K-1]`
+)->Tensor:          # `[..., K-1]`, in the precision of `t`, float32 at least
     "`t - w (t - mu_ema)`: the observed target at `w=0`, the averaged network's opinion at `w=1`. Slides (6)."
     _same_shape(t, w, mu_ema=mu_ema)
-    t,mu_ema = upcast(t, mu_ema)
-    delta = t - mu_ema.detach()
-    return t - w*delta if isinstance(w, Tensor) else t.sub(delta, alpha=w)      # in one pass where it can be
+    t,mu_ema = upcast(t, mu_ema.detach())
+    return t.lerp(mu_ema.to(t.dtype), w.to(t.dtype) if isinstance(w, Tensor) else w)      # one pass, and exact at both ends
 
 # %% ../nbs/03_shifted_gaussian.ipynb #3204dad7
 def shifted_residual(

@@ -320,7 +320,7 @@ def goals(
     for what,of,sign,limit in GOALS:
         got = of(record)
         met = 'not measured' if got is None else 'met' if sign*got<=sign*limit else 'missed'
-        rows.append({'': what, 'measured': '–' if got is None else f'{got:.2f}', 'goal': f"{'≤' if sign>0 else '≥'} {limit:g}", 'so': met})
+        rows.append({'': what, 'measured': '–' if got is None else f'{got:.3g}', 'goal': f"{'≤' if sign>0 else '≥'} {limit:g}", 'so': met})
     return Table(rows, f"{record['net']}, batch {record['batch']}, {record['precision']}. {machine(record)}")
 
 def machine(
