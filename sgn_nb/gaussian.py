@@ -81,5 +81,6 @@ def loss_weight(
         return (-upcast(log_var)[..., 0]).exp()
     _check_shape('r', r, d, d.shape[-1] if d.ndim else 1)
     d,r = upcast(d, r)
-    a,pull = [torch.linalg.vector_norm(v, dim=-1) for v in (d, _solve(_solve(d, r)[0], r)[0])]
-    return torch.where(a>0, pull/torch.where(a>0, a, 1.), (1 + (r*r).sum(-1))**-2)
+    s,k,_ = _solve(d, r)
+    a,pull = [torch.linalg.vector_norm(v, dim=-1) for v in (d, _solve(s, r)[0])]
+    return torch.where(a>0, pull/torch.where(a>0, a, 1.), k[..., 0]**-2)
