@@ -156,7 +156,7 @@ def as_record(
 )->dict:         # see the records' layout
     "A finished run as a record."
     known = data.train.true is not None
-    decided = {k: v for k,v in method.settings.items() if v is not None and spec.settings.get(k, v) is None}     # by the number of classes
+    decided = {k: v for k,v in vars(method.settings).items() if v is not None and spec.settings.get(k, v) is None}     # by the number of classes
     return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), **({'decided': decided} if decided else {}), **({'skipped': data.skipped} if data.skipped else {}), **hashes,
             'realised_rate': realised_rate(data.train.true, data.train.y) if known else None,
             'watched': [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch], 'curve': thin(curve, all_val=spec.val_share==0), 'env': env}
