@@ -137,7 +137,7 @@ def sgn_train(
     "Train one method and record the run; a recorded run is shown again, a killed one goes on."
     from sgn_nb.experiments import Spec, recipe
     from sgn_nb.faster import keep_memory
-    from sgn_nb.processes import rank
+    from sgn_nb.base.distributed import rank
     from sgn_nb.runner import run
     from sgn_nb.tables import summary
     chosen = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule, flip=flip, precision=precision)

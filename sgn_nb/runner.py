@@ -16,7 +16,7 @@ from .experiments import Spec, resolve
 from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
-from .processes import agreed, rank, wait
+from .base.distributed import barrier, broadcast, rank
 from .real_world import Files, Streamed
 from .records import SCHEMA, environment, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
@@ -71,7 +71,7 @@ def run(
     train,evals = batches(spec, data, on.device)
     spec = resolve(spec, len(train))
     path,hashes = Path(out)/f'{spec.id}.json',fingerprints(data)
-    if agreed(path.exists()): return of_these(load_record(path), hashes)
+    if broadcast(path.exists()): return of_these(load_record(path), hashes)
     method = untrained(spec, data)
     watch = watched(data, spec.watch)
     writable(out)
@@ -86,7 +86,7 @@ def run(
     env = environment(on.device, seconds) | ({'compiled': True} if compile else {})
     record = as_record(spec, data, method, hashes, watch, got['curve'], env)
     if rank()==0: save_record(record, out)
-    wait()
+    barrier()
     return load_record(path)
 
 # %% ../nbs/43_runner.ipynb #0f8bd7bc

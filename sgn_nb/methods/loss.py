@@ -15,7 +15,7 @@ from torch import Tensor
 from fastcore.basics import patch
 from .base import Method
 from ..noise import Noise
-from ..processes import drawn, in_order
+from ..base.distributed import draw_shard, gather_by_id
 
 # %% ../../nbs/21_loss_methods.ipynb #5f339444
 class CE(Method):
@@ -90,7 +90,7 @@ class NAN(Method):
         z = self.net(x).float()
         self.saw(net=z)
         target = y if y.is_floating_point() else F.one_hot(y, self.K)
-        return noisy_cross_entropy(z, target + self.sigma*drawn(torch.randn, z))
+        return noisy_cross_entropy(z, target + self.sigma*draw_shard(torch.randn, z))
 
 # %% ../../nbs/21_loss_methods.ipynb #5fdb0d42
 def filters(
@@ -161,5 +161,5 @@ def stages(self:Forward,
         if train is None: raise ValueError('train must be the training examples, whose predictions give T, got None')
         yield (first := self.first())
         with torch.no_grad(): i,probs = map(torch.cat, zip(*((i, first.eval().probs(x)) for x,_,i in train)))
-        self.transition.copy_(estimate_transition(*in_order(i, probs), self.filter_outliers))
+        self.transition.copy_(estimate_transition(*gather_by_id(i, probs), self.filter_outliers))
     yield self

@@ -13,7 +13,7 @@ from torch import nn
 from fastcore.basics import patch
 from .base import Method
 from ..names import lookup
-from ..processes import gathered, total
+from ..base.distributed import all_gather, all_reduce_sum
 
 # %% ../../nbs/22_memory_methods.ipynb #4eaff774
 def _check(name, v, low, high=math.inf, kind=(int, float)):
@@ -40,7 +40,7 @@ class ELR(Method):
         z,i = self.net(x).float(),self.ids(i, len(x))
         self.saw(net=z)
         p = z.softmax(-1).clamp(1e-4, 1-1e-4)
-        self.memory[gathered(i)] = gathered(self.beta*self.memory[i] + (1-self.beta)*(p/p.sum(-1, keepdim=True)))
+        self.memory[all_gather(i)] = all_gather(self.beta*self.memory[i] + (1-self.beta)*(p/p.sum(-1, keepdim=True)))
         return F.cross_entropy(z, y) + self.lam*(1 - (self.memory[i]*p).sum(-1)).log().mean()
 
 # %% ../../nbs/22_memory_methods.ipynb #1ecc68cf
@@ -107,7 +107,7 @@ def forward(self:SOP,
     y = y.float() if y.is_floating_point() else F.one_hot(y, self.K).float()
     U,V = (self.u[i, None].square()*y).clamp(0, 1),(self.v[i].square()*(1-y)).clamp(0, 1)
     q = (z.softmax(-1) + U - V.detach()).clamp_min(1e-4)
-    q = (q/(total(q.sum((0, 1), keepdim=True)) if self.norm=='batch' else q.sum(-1, keepdim=True))).clamp_min(1e-4)
+    q = (q/(all_reduce_sum(q.sum((0, 1), keepdim=True)) if self.norm=='batch' else q.sum(-1, keepdim=True))).clamp_min(1e-4)
     ce = -(y*(q/q.sum(-1, keepdim=True)).log()).sum(-1).mean()
     return ce + (y - F.one_hot(z.argmax(-1), self.K) - U + V).square().sum(-1).mean()
 
@@ -161,7 +161,7 @@ def forward(self:NAL,
     p,h = out[:, :self.K].softmax(-1),out[:, self.K:]
     self.saw(net=p)
     if epoch>=self.start and int(epoch)%self.every==0:
-        self.memory[gathered(i)] = gathered((self.momentum*self.memory[i] + (1-self.momentum)*p).clamp(1e-4, 1))
+        self.memory[all_gather(i)] = all_gather((self.momentum*self.memory[i] + (1-self.momentum)*p).clamp(1e-4, 1))
     tau,q = h.sigmoid(),self.memory[i].clamp(1e-4, 1)
     m = tau*p + (1-tau)*q
     return -(q*(m/m.sum(-1, keepdim=True)).clamp_min(1e-7).log()).sum(-1).mean() - self.lam*F.logsigmoid(h).mean()
