@@ -13,6 +13,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from fastcore.docments import docments
+from .base.parallel import wait_passively
 
 # %% ../nbs/59_cli.ipynb #43f95f70
 def console(
@@ -27,6 +28,7 @@ def console(
             elif about.anno is bool: p.add_argument('--' + name.replace('_', '-'), action='store_true', help=about.docment)
             else: p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=said)
         args = p.parse_args(argv)
+        wait_passively()
         try: f(**vars(args))
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as e:
             print(f'{f.__name__}: {e}', file=sys.stderr)
@@ -136,7 +138,7 @@ def sgn_train(
 ):                             # the record
     "Train one method and record the run; a recorded run is shown again, a killed one goes on."
     from sgn_nb.experiments import Spec, recipe
-    from sgn_nb.faster import keep_memory
+    from sgn_nb.base.parallel import keep_memory
     from sgn_nb.base.distributed import rank
     from sgn_nb.runner import run
     from sgn_nb.tables import summary

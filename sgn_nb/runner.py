@@ -17,6 +17,7 @@ from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
 from .base.distributed import barrier, broadcast, rank
+from .base.parallel import adapt_threads, keep_threads
 from .real_world import Files, Streamed
 from .records import SCHEMA, environment, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
@@ -56,6 +57,7 @@ def planned(
     return resolve(spec, n//spec.batch if spec.drop_last else -(-n//spec.batch))
 
 # %% ../nbs/43_runner.ipynb #1b097a12
+@keep_threads()
 def run(
     spec:Spec,          # what to do
     out='runs',         # folder of records and checkpoints
@@ -73,6 +75,7 @@ def run(
     path,hashes = Path(out)/f'{spec.id}.json',fingerprints(data)
     if broadcast(path.exists()): return of_these(load_record(path), hashes)
     method = untrained(spec, data)
+    adapt_threads(method, data.train.x.shape[1:], spec.batch//spec.accumulate, on.device)
     watch = watched(data, spec.watch)
     writable(out)
     x = next(iter(Batches(data, data.train[watch], len(watch), device=on.device)))[0] if len(watch) else None
