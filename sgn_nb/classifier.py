@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import nn, Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
+from .base.parallel import adapt_threads, keep_threads
 from .data import Batches, Data, Examples, from_arrays, split
 from .experiments import Spec, recipe, resolve
 from .files import written
@@ -193,6 +194,7 @@ def fit(self:SGNClassifier,
 
 # %% ../nbs/50_classifier.ipynb #464439b6
 @patch
+@keep_threads()
 def _train(self:SGNClassifier, data, before):
     "Split, plan, train; keep the method, its history, and what it said of each label."
     seed = int(check_random_state(self.random_state).randint(2**31-1))
@@ -203,6 +205,7 @@ def _train(self:SGNClassifier, data, before):
     with torch.random.fork_rng(devices=[on.device] if on.device.type=='cuda' else []):
         torch.manual_seed(seed)
         method = method_class(spec.method)(self._make_net(spec.net), data.K, data.train.y, **spec.settings)
+        adapt_threads(method, self.shape_, spec.batch, on.device)
         if before: _take_over(method, self.classes_, self.shape_, *before)
         for k,stage in enumerate(method.stages(train.plain())): self._stage(stage, k, train, evals, on, fingerprints(data))
     self._keep(stage, [train.plain(), *evals.values()], rows, on)

@@ -13,6 +13,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from fastcore.docments import docments
+from .base.parallel import wait_passively
 
 # %% ../nbs/59_cli.ipynb #43f95f70
 def console(
@@ -27,6 +28,7 @@ def console(
             elif about.anno is bool: p.add_argument('--' + name.replace('_', '-'), action='store_true', help=about.docment)
             else: p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=said)
         args = p.parse_args(argv)
+        wait_passively()
         try: f(**vars(args))
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as e:
             print(f'{f.__name__}: {e}', file=sys.stderr)
@@ -136,8 +138,8 @@ def sgn_train(
 ):                             # the record
     "Train one method and record the run; a recorded run is shown again, a killed one goes on."
     from sgn_nb.experiments import Spec, recipe
-    from sgn_nb.faster import keep_memory
-    from sgn_nb.processes import rank
+    from sgn_nb.base.parallel import keep_memory
+    from sgn_nb.base.distributed import rank
     from sgn_nb.runner import run
     from sgn_nb.tables import summary
     chosen = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule, flip=flip, precision=precision)
@@ -167,12 +169,12 @@ def sgn_grid(
     from dataclasses import replace
     from sgn_nb.data import DATASETS
     from sgn_nb.experiments import read_grid
-    from sgn_nb.grids import chosen, forget_failures, run_grid, state
+    from sgn_nb.grids import forget_failures, plan_runs, run_grid, run_state
     specs,out = read_grid(file),out or f'runs/{Path(file).stem}'
     if skip_bad: specs = [replace(s, skip_bad=True) if isinstance(DATASETS.get(s.dataset), str) else s for s in specs]
-    specs = chosen(specs, only)
+    specs = plan_runs(specs, only)
     if dry_run:
-        for s in specs: print(f'{state(s, out):9} {s.id}')
+        for s in specs: print(f'{run_state(s, out):9} {s.id}')
         return
     if retry: forget_failures(specs, out)
     return _report(run_grid(specs, out, workers, device, Path(file).stem), out)
@@ -199,16 +201,17 @@ def sgn_search(
     "Search settings for every method of a file with equal budgets; killed at any moment and started again, it goes on."
     try: import optuna
     except ImportError as e: raise ImportError('sgn_search needs Optuna: pip install "sgn_nb[search]"') from e
-    from sgn_nb.search import found_table, read_search, run_search, save_found
+    from sgn_nb.search import read_search, run_search, save_search, search_table
+    search = read_search(file)
     out = out or f'runs/{Path(file).stem}'
     settings = settings or f'{out}/settings.toml'
-    results = run_search(file, out, storage, workers, device)
-    if results: print(found_table(results))
-    missing = [m for m in dict.fromkeys(s.method for s in read_search(file)[0]) if m not in results]
+    results = run_search(search, out, storage, workers, device)
+    if results: print(search_table(results))
+    missing = [m for m in search.methods if m not in results]
     if missing:
         print(f"still running elsewhere: {', '.join(missing)}; the same command goes on from there")
         sys.exit(1)
-    save_found(results, settings, Path(file).name)
+    save_search(results, settings, Path(file).name)
     print(f'Settings are in {settings}; a grid reads them by settings_from')
     return results
 

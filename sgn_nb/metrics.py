@@ -8,7 +8,7 @@ __all__ = ['accuracy', 'nll', 'ece', 'reliability', 'evaluate', 'memorised', 'co
 # %% ../nbs/30_metrics.ipynb #44b6548e
 import torch
 from torch import Tensor
-from .processes import gathered, in_order, processes, total
+from .base.distributed import all_gather, all_reduce_sum, gather_by_id, world_size
 
 # %% ../nbs/30_metrics.ipynb #e66e1f1a
 def accuracy(
@@ -58,7 +58,7 @@ def evaluate(
 )->dict:       # acc, top5 (from six classes on), nll, ece, bins (of `reliability`)
     "Score one predictor on one split."
     probs,y,i = map(torch.cat, zip(*((predict(x).float(), y, i) for x,y,i in batches)))
-    probs,y = in_order(i, probs, y)
+    probs,y = gather_by_id(i, probs, y)
     scores = {'acc': accuracy(probs, y), 'nll': nll(probs, y), 'ece': ece(probs, y)}
     if probs.shape[-1]>5: scores['top5'] = accuracy(probs, y, k=5)
     return {n:s.item() for n,s in scores.items()} | {'bins': reliability(probs, y)}
@@ -107,7 +107,7 @@ class EpochStats:
         "All steps of all processes in one."
         names = [k for k in {**self.before, **(self.steps[0] if self.steps else {})} if not names or k in names]
         now = {k: torch.cat([s[k] for s in self.steps]) for k in names if self.steps}
-        now = {k: total(v)/processes() if k=='loss' else gathered(v) for k,v in now.items()}
+        now = {k: all_reduce_sum(v)/world_size() if k=='loss' else all_gather(v) for k,v in now.items()}
         return {k: torch.cat([d[k] for d in (self.before, now) if d]) for k in names}
 
     def row(self)->dict:  # name -> mean or share; `None` where there was nothing to count

@@ -16,7 +16,8 @@ from .experiments import Spec, resolve
 from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
-from .processes import agreed, rank, wait
+from .base.distributed import barrier, broadcast, rank
+from .base.parallel import adapt_threads, keep_threads
 from .real_world import Files, Streamed
 from .records import SCHEMA, environment, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
@@ -56,6 +57,7 @@ def planned(
     return resolve(spec, n//spec.batch if spec.drop_last else -(-n//spec.batch))
 
 # %% ../nbs/43_runner.ipynb #1b097a12
+@keep_threads()
 def run(
     spec:Spec,          # what to do
     out='runs',         # folder of records and checkpoints
@@ -71,8 +73,9 @@ def run(
     train,evals = batches(spec, data, on.device)
     spec = resolve(spec, len(train))
     path,hashes = Path(out)/f'{spec.id}.json',fingerprints(data)
-    if agreed(path.exists()): return of_these(load_record(path), hashes)
+    if broadcast(path.exists()): return of_these(load_record(path), hashes)
     method = untrained(spec, data)
+    adapt_threads(method, data.train.x.shape[1:], spec.batch//spec.accumulate, on.device)
     watch = watched(data, spec.watch)
     writable(out)
     x = next(iter(Batches(data, data.train[watch], len(watch), device=on.device)))[0] if len(watch) else None
@@ -86,7 +89,7 @@ def run(
     env = environment(on.device, seconds) | ({'compiled': True} if compile else {})
     record = as_record(spec, data, method, hashes, watch, got['curve'], env)
     if rank()==0: save_record(record, out)
-    wait()
+    barrier()
     return load_record(path)
 
 # %% ../nbs/43_runner.ipynb #0f8bd7bc

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from .compositional import ilr
 from .data import Batches, from_arrays
 from .experiments import Spec, training_flops
-from .faster import compiled, keep_memory
+from .base.parallel import keep_memory
+from .faster import compiled
 from .methods.registry import METHODS, method_class
 from .names import lookup
 from .nets import NETS, net_maker

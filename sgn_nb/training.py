@@ -20,7 +20,7 @@ from .faster import compiled
 from .files import written
 from .names import lookup
 from .metrics import EpochStats, evaluate
-from .processes import agreed, check_shares, launched, processes, rank, total
+from .base.distributed import all_reduce_sum, broadcast, check_shards, is_launched, leave_group_at_exit, rank, world_size
 
 # %% ../nbs/31_training.ipynb #cf68e0f0
 PRECISIONS = {'fp32': 'no', 'bf16': 'bf16', 'fp16': 'fp16'}
@@ -32,7 +32,8 @@ def accelerator(
     "Accelerate's handle on the machine."
     lookup('device', device, ('auto', 'cpu', 'cuda'))
     if device=='cuda' and not torch.cuda.is_available(): raise ValueError("device 'cuda' is not available here: choose auto or cpu")
-    cpu = device=='cpu' or launched() and not torch.cuda.is_available()      # several processes without a GPU: Accelerate must be told
+    cpu = device=='cpu' or is_launched() and not torch.cuda.is_available()      # several processes without a GPU: Accelerate must be told
+    leave_group_at_exit()
     AcceleratorState._reset_state(reset_partial_state=True)                  # one process may run one precision after the other
     own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)     # memories are the same everywhere; statistics are averaged once an epoch
     return Accelerator(cpu=cpu, mixed_precision=lookup('precision', precision, PRECISIONS), kwargs_handlers=[own_buffers])
@@ -117,9 +118,9 @@ def average_statistics(
     method,  # that was trained by several processes
 ):
     "Batch normalisation's running statistics: the mean over the processes."
-    if processes()==1: return
+    if world_size()==1: return
     for name,v in method.named_buffers():
-        if name.rpartition('.')[2] in ('running_mean', 'running_var'): v.copy_(total(v)/processes())
+        if name.rpartition('.')[2] in ('running_mean', 'running_var'): v.copy_(all_reduce_sum(v)/world_size())
 
 # %% ../nbs/31_training.ipynb #359d2419
 @torch.inference_mode()
@@ -144,8 +145,8 @@ def memory_said(
     try: yield
     except RuntimeError as e:
         if not isinstance(e, torch.OutOfMemoryError) and "can't allocate memory" not in str(e): raise      # a GPU's is a RuntimeError, too; a CPU has no error of its own
-        each = batch//processes()//accumulate
-        raise MemoryError(f'out of memory with {each} examples at a time (batch {batch}, {processes()} processes, accumulate {accumulate}): raise accumulate, lower batch, or take precision bf16') from e
+        each = batch//world_size()//accumulate
+        raise MemoryError(f'out of memory with {each} examples at a time (batch {batch}, {world_size()} processes, accumulate {accumulate}): raise accumulate, lower batch, or take precision bf16') from e
 
 # %% ../nbs/31_training.ipynb #1d84c0d6
 def fit(
@@ -173,7 +174,7 @@ def fit(
     "Train `method`. The whole algorithm is on this screen."
     if len(train.y)!=method.N: raise ValueError(f'train must hold the {method.N} examples that the method was made for, got {len(train.y)}')
     if accumulate>1 and method.whole_batch: raise ValueError(f'accumulate must be 1 for {type(method).__name__}, whose loss looks at the whole batch, got {accumulate}')
-    check_shares(train.batch, train.last, accumulate)
+    check_shards(train.batch, train.last, accumulate)
     on,schedule,steps = on or accelerator(),lookup('schedule', schedule, schedules),len(train)
     method.to(on.device)
     if compile: compiled(method)
@@ -220,7 +221,7 @@ class Run:
         self.device = next(method.parameters()).device
         for g in opt.param_groups: g.setdefault('initial_lr', g['lr'])
         self._new_epoch()
-        if checkpoint and agreed(Path(checkpoint).exists()): self.load()
+        if checkpoint and broadcast(Path(checkpoint).exists()): self.load()
         self.clock = self.saved = time.perf_counter(); self.asked = 0
 
     def _new_epoch(self):
@@ -237,8 +238,8 @@ class Run:
     def due(self, every):
         "Time for a checkpoint? Of several processes the first one's clock counts, and is asked every 20 steps."
         self.asked += 1
-        if not self.checkpoint or processes()>1 and self.asked%20: return False
-        return agreed(time.perf_counter()-self.saved>every)
+        if not self.checkpoint or world_size()>1 and self.asked%20: return False
+        return broadcast(time.perf_counter()-self.saved>every)
 
 # %% ../nbs/31_training.ipynb #40168614
 @patch
