@@ -299,11 +299,11 @@ def sgn_bench(
     "Measure training steps, the loop, the data path and the losses beside the machine's limits, and say which goals are met."
     from sgn_nb.files import written
     from sgn_nb.records import to_json
-    from sgn_nb.speed import bench, goals, speed_table
+    from sgn_nb.speed import bench, goal_table, step_table
     net,batch,rounds = net or ('wrn10_1' if quick else 'wrn28_2'),(8 if quick else 128) if batch is None else batch,(1 if quick else 5) if rounds is None else rounds
     chosen = {'methods': _names(methods)} if methods else {}
     record = bench(net, batch, precision, device, rounds=rounds, quick=quick, progress='sgn_bench', **chosen)
-    print(f'{speed_table(record)}\n\n{goals(record)}')
+    print(f'{step_table(record)}\n\n{goal_table(record)}')
     if out:
         with written(out) as tmp: tmp.write_text(to_json(record), encoding='utf-8')
     return record
