@@ -29,11 +29,13 @@ def _parts(
 )->Tensor:          # `x`, ready for arithmetic
     "The gate for compositions: the shape is always checked, the numbers if `validate`."
     x = upcast(x)
-    if x.ndim<1 or x.shape[-1]<2: raise ValueError(f'{name} must have K >= 2 parts on its last axis, got shape {tuple(x.shape)}')
+    if x.ndim<1 or x.shape[-1]<2:
+        raise ValueError(f'{name} must have K >= 2 parts on its last axis, got shape {tuple(x.shape)}')
     if not validate: return x
     ok = x.isfinite() & (x >= 0 if zeros else x > 0)
     if not ok.all(): _refuse(x, ok, name, '>= 0' if zeros else '> 0')
-    if zeros and not x.any(-1).all(): raise ValueError(f'{name} must have a positive part in every row, got a row of zeros')
+    if zeros and not x.any(-1).all():
+        raise ValueError(f'{name} must have a positive part in every row, got a row of zeros')
     return x
 
 # %% ../nbs/00_compositional.ipynb #5bb6c688
@@ -48,7 +50,8 @@ def _refuse(x, ok, name, want):
 def _pair(p, q, validate=True):
     "`_parts` of two compositions that must have the same number of parts."
     p,q = _parts(p, 'p', validate),_parts(q, 'q', validate)
-    if p.shape[-1] != q.shape[-1]: raise ValueError(f'q must have as many parts as p ({p.shape[-1]}), got {q.shape[-1]}')
+    if p.shape[-1] != q.shape[-1]:
+        raise ValueError(f'q must have as many parts as p ({p.shape[-1]}), got {q.shape[-1]}')
     return p,q
 
 # %% ../nbs/00_compositional.ipynb #cc58d75e
@@ -72,7 +75,8 @@ def multi_replace(
     if not delta>0: raise ValueError(f'delta must be > 0, got {delta}')
     zero = p == 0
     keep = 1 - delta*zero.to(p.dtype).sum(-1, keepdim=True)
-    if validate and not (keep>0).all(): raise ValueError(f'delta must be below 1/(zeros in a row) = 1/{int(zero.sum(-1).max())}, got {delta}')
+    if validate and not (keep>0).all():
+        raise ValueError(f'delta must be below 1/(zeros in a row) = 1/{int(zero.sum(-1).max())}, got {delta}')
     return torch.where(zero, delta, keep*closure(p, validate=False))
 
 # %% ../nbs/00_compositional.ipynb #04964d30
@@ -117,7 +121,8 @@ def clr(
 def _coords(z, least=1):
     "Coordinates: any real numbers will do, if there are enough of them."
     z = upcast(z)
-    if z.ndim<1 or z.shape[-1]<least: raise ValueError(f'z must have at least {least} numbers on its last axis, got shape {tuple(z.shape)}')
+    if z.ndim<1 or z.shape[-1]<least:
+        raise ValueError(f'z must have at least {least} numbers on its last axis, got shape {tuple(z.shape)}')
     return z
 
 # %% ../nbs/00_compositional.ipynb #bccc30e0
@@ -158,7 +163,8 @@ def distance(
 # %% ../nbs/00_compositional.ipynb #f3a83adc
 def _ref(ref_idx, K):
     "Position 0..K-1 of the reference part."
-    if not -K <= ref_idx < K: raise ValueError(f'ref_idx must be in {-K}..{K-1} for K = {K} parts, got {ref_idx}')
+    if not -K <= ref_idx < K:
+        raise ValueError(f'ref_idx must be in {-K}..{K-1} for K = {K} parts, got {ref_idx}')
     return ref_idx % K
 
 # %% ../nbs/00_compositional.ipynb #119b81ec
@@ -168,7 +174,8 @@ def alr(
     validate=True,  # look at the numbers? False in a training step
 )->Tensor:          # `[..., K-1]` (nats), unbounded
     "Additive log-ratio: the log of every part over part `ref_idx`. Slides, log-ratio transforms, 1)."
-    logp = _parts(p, 'p', validate).log(); r = _ref(ref_idx, logp.shape[-1])
+    logp = _parts(p, 'p', validate).log()
+    r = _ref(ref_idx, logp.shape[-1])
     return torch.cat([logp[...,:r], logp[...,r+1:]], -1) - logp[...,r:r+1]
 
 # %% ../nbs/00_compositional.ipynb #2e4e2d83
@@ -177,7 +184,8 @@ def alr_inv(
     ref_idx=-1,  # which part the others were compared with
 )->Tensor:       # composition, `[..., K]`
     "Inverse of `alr`: softmax, with a 0 put in at `ref_idx`."
-    z = _coords(z); r = _ref(ref_idx, z.shape[-1]+1)
+    z = _coords(z)
+    r = _ref(ref_idx, z.shape[-1]+1)
     return torch.cat([z[...,:r], torch.zeros_like(z[...,:1]), z[...,r:]], -1).softmax(-1)
 
 # %% ../nbs/00_compositional.ipynb #19f1f8a6
@@ -188,7 +196,8 @@ def helmert(
 )->Tensor:                # `V^T`, `[K-1, K]`: orthonormal rows, each summing to 0
     "Helmert's basis of the plane that `clr` maps onto; its first row is (1, -1, 0, ...)/√2."
     if K != int(K) or K<2: raise ValueError(f'K must be an integer >= 2, got {K}')
-    K = int(K); n = torch.arange(1, K, dtype=torch.float64)[:,None]
+    K = int(K)
+    n = torch.arange(1, K, dtype=torch.float64)[:,None]
     ones,eye = torch.ones(K-1, K, dtype=torch.float64),torch.eye(K, dtype=torch.float64)
     return ((ones.tril() - n*eye[1:]) / (n*(n+1)).sqrt()).to(dtype).to(device)
 
@@ -197,15 +206,20 @@ def sbp_basis(
     sbp:Tensor,  # the cuts, `[K-1, K]`, of 1 (one side), -1 (other side), 0 (not involved)
 )->Tensor:       # `V^T`, `[K-1, K]`, float64 for integer cuts
     "The orthonormal basis of a sequential binary partition; coordinate n is the balance of cut n. Egozcue & Pawlowsky-Glahn 2005."
-    sbp = torch.as_tensor(sbp); cuts = sbp.cpu().double(); K = cuts.shape[-1] if cuts.ndim==2 else 0
-    if K<2 or len(cuts)!=K-1: raise ValueError(f'sbp must have shape [K-1, K] with K >= 2, got {tuple(sbp.shape)}')
+    sbp = torch.as_tensor(sbp)
+    cuts = sbp.cpu().double()
+    K = cuts.shape[-1] if cuts.ndim==2 else 0
+    if K<2 or len(cuts)!=K-1:
+        raise ValueError(f'sbp must have shape [K-1, K] with K >= 2, got {tuple(sbp.shape)}')
     plus,minus = (cuts==1).double(),(cuts==-1).double()
     r,s = plus.sum(-1, keepdim=True),minus.sum(-1, keepdim=True)
     for i in range(K-1):
-        if not (r[i]*s[i]>0 and set(cuts[i].tolist()) <= {-1, 0, 1}): raise ValueError(f'sbp must hold 1, -1 and 0 only, with both 1 and -1 in every row, got row {i} = {sbp[i].tolist()}')
+        if not (r[i]*s[i]>0 and set(cuts[i].tolist()) <= {-1, 0, 1}):
+            raise ValueError(f'sbp must hold 1, -1 and 0 only, with both 1 and -1 in every row, got row {i} = {sbp[i].tolist()}')
     V = plus*(s/(r*(r+s))).sqrt() - minus*(r/(s*(r+s))).sqrt()
     off = (V@V.T).fill_diagonal_(0).abs()
-    if off.max()>1e-9: raise ValueError(f'sbp must be nested cuts, got rows {divmod(int(off.argmax()), K-1)} that overlap')
+    if off.max()>1e-9:
+        raise ValueError(f'sbp must be nested cuts, got rows {divmod(int(off.argmax()), K-1)} that overlap')
     return V.to(upcast(sbp).dtype if sbp.is_floating_point() else V.dtype).to(sbp.device)
 
 # %% ../nbs/00_compositional.ipynb #44845b05
@@ -218,12 +232,15 @@ def _steps(like, K):
 def _basis(basis, like, K, validate=True):
     "A custom `V^T` in the dtype and on the device of `like`, checked."
     basis = torch.as_tensor(basis)
-    if tuple(basis.shape) != (K-1, K): raise ValueError(f'basis must have shape {(K-1, K)} for K = {K} parts, got {tuple(basis.shape)}')
+    if tuple(basis.shape) != (K-1, K):
+        raise ValueError(f'basis must have shape {(K-1, K)} for K = {K} parts, got {tuple(basis.shape)}')
     if validate:
         B = basis.detach().cpu().double()
         off,lean = (B@B.T - torch.eye(K-1, dtype=B.dtype)).abs().max(),B.sum(-1).abs().max()
-        if not off  <= 1e-4: raise ValueError(f'basis must have orthonormal rows, got products that are off by {off:.2g}')
-        if not lean <= 1e-4: raise ValueError(f'basis must have rows that sum to 0, got a sum of {lean:.2g}')
+        if not off  <= 1e-4:
+            raise ValueError(f'basis must have orthonormal rows, got products that are off by {off:.2g}')
+        if not lean <= 1e-4:
+            raise ValueError(f'basis must have rows that sum to 0, got a sum of {lean:.2g}')
     return basis.to(like)
 
 # %% ../nbs/00_compositional.ipynb #794b1afe
@@ -238,7 +255,8 @@ def ilr(
     validate=True,  # look at the numbers? False in a training step
 )->Tensor:          # coordinates, `[..., K-1]` (nats), unbounded
     "Isometric log-ratio `V^T clr(p)`: ordinary distances here are Aitchison's. Slides, log-ratio transforms, 3)."
-    c = clr(p, validate); K = c.shape[-1]
+    c = clr(p, validate)
+    K = c.shape[-1]
     if basis is not None: return _matmul(c, _basis(basis, c, K, validate).mT)
     n,length = _steps(c, K)
     return (c.cumsum(-1)[...,:-1] - n*c[...,1:]) / length
@@ -250,7 +268,8 @@ def ilr_inv(
     validate=True,  # check a custom basis? False in a training step
 )->Tensor:          # composition, `[..., K]`
     "Inverse of `ilr`: `softmax(V z)`. Slides (3)."
-    z = _coords(z); K = z.shape[-1]+1
+    z = _coords(z)
+    K = z.shape[-1]+1
     if basis is not None: return _matmul(z, _basis(basis, z, K, validate)).softmax(-1)
     n,length = _steps(z, K)
     u = z/length

@@ -15,9 +15,11 @@ def _matched(ours, theirs):
     "The two lists of parameters, or a `ValueError` where the architectures differ."
     ours,theirs = list(ours.parameters()),list(theirs.parameters())
     a,b = [[tuple(p.shape) for p in ps] for ps in (ours, theirs)]
-    if len(a)!=len(b): raise ValueError(f'net must have the architecture of the average: {len(a)} parameters, got {len(b)}')
+    if len(a)!=len(b):
+        raise ValueError(f'net must have the architecture of the average: {len(a)} parameters, got {len(b)}')
     for i,(s,t) in enumerate(zip(a, b)):
-        if s!=t: raise ValueError(f'net must have the architecture of the average: parameter {i} has shape {s}, got {t}')
+        if s!=t:
+            raise ValueError(f'net must have the architecture of the average: parameter {i} has shape {s}, got {t}')
     return ours,theirs
 
 # %% ../nbs/04_ema.ipynb #853b942d

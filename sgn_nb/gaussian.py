@@ -16,7 +16,8 @@ def _check_shape(name, x, d, last):
     "`x` must have the shape of the residual `d`, with `last` coordinates."
     if d.ndim==0: raise ValueError('d must have the shape [..., K-1], got a scalar')
     want = [*d.shape[:-1], last]
-    if list(x.shape)!=want: raise ValueError(f'{name} must have shape {want} beside d {list(d.shape)}, got {list(x.shape)}')
+    if list(x.shape)!=want:
+        raise ValueError(f'{name} must have shape {want} beside d {list(d.shape)}, got {list(x.shape)}')
 
 # %% ../nbs/02_gaussian.ipynb #c9462d1a
 _log2pi = math.log(2*math.pi)
@@ -75,7 +76,8 @@ def loss_weight(
     log_var:Tensor=None,  # or the isotropic log variance, `[..., 1]`
 )->Tensor:                # `[...]`, > 0; at most 1 for the rank-one scale
     "What is left of an example's pull on the mean: `|Sigma⁻¹d|/|d|`; isotropic `1/sigma²`. At `d=0` the limit along `r`."
-    if (r is None)==(log_var is None): raise ValueError('give either r or log_var, got ' + ('neither' if r is None else 'both'))
+    if (r is None)==(log_var is None):
+        raise ValueError('give either r or log_var, got ' + ('neither' if r is None else 'both'))
     if r is None:
         _check_shape('log_var', log_var, d, 1)
         return (-upcast(log_var)[..., 0]).exp()

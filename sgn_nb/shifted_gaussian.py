@@ -20,7 +20,8 @@ def shift_weight(
     if not 0<=alpha<=1: raise ValueError(f'alpha must be in [0, 1], got {alpha}')
     tensor = isinstance(e, Tensor)
     seen = not (tensor and torch.compiler.is_compiling())                # a compiled step cannot stop and look
-    if seen and not ((e>=0).all() if tensor else e>=0): raise ValueError(f'e must be >= 0 (epochs), got {e}')
+    if seen and not ((e>=0).all() if tensor else e>=0):
+        raise ValueError(f'e must be >= 0 (epochs), got {e}')
     if tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1
     return abs(math.expm1(e*math.log(alpha))) if alpha>0 else float(e>0)
 
@@ -28,10 +29,12 @@ def shift_weight(
 def _same_shape(t, w, **others):
     "Everything must have the shape of `t`; `w` is a number or `[..., 1]`."
     for name,x in others.items():
-        if x.shape!=t.shape: raise ValueError(f'{name} must have the shape of t, {list(t.shape)}, got {list(x.shape)}')
+        if x.shape!=t.shape:
+            raise ValueError(f'{name} must have the shape of t, {list(t.shape)}, got {list(x.shape)}')
     if not isinstance(w, Tensor):
         if not 0<=w<=1: raise ValueError(f'w must be in [0, 1], got {w}')
-    elif w.ndim and w.shape!=(*t.shape[:-1], 1): raise ValueError(f'w must be a number or of shape {[*t.shape[:-1], 1]}, got {list(w.shape)}')
+    elif w.ndim and w.shape!=(*t.shape[:-1], 1):
+        raise ValueError(f'w must be a number or of shape {[*t.shape[:-1], 1]}, got {list(w.shape)}')
 
 # %% ../nbs/03_shifted_gaussian.ipynb #8915c7b8
 def effective_target(

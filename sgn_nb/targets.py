@@ -20,9 +20,11 @@ def check_labels(
     "Class ids in 0..K-1 as an int64 tensor, or a `ValueError` that names the first bad one."
     if K<2: raise ValueError(f'K must be at least 2, got {K}')
     try: y = torch.as_tensor(y)
-    except (TypeError, ValueError, RuntimeError): raise ValueError(f'y must hold class ids 0..{K-1}, got {str(y)[:60]}') from None
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f'y must hold class ids 0..{K-1}, got {str(y)[:60]}') from None
     bad = ~((y >= 0) & (y < K) & (y == y.round() if y.is_floating_point() else True))
-    if bad.any(): raise ValueError(f'y must hold class ids 0..{K-1}, got {y[bad][0].item()} ({int(bad.sum())} of {y.numel()} labels are bad)')
+    if bad.any():
+        raise ValueError(f'y must hold class ids 0..{K-1}, got {y[bad][0].item()} ({int(bad.sum())} of {y.numel()} labels are bad)')
     return y.long()
 
 # %% ../nbs/01_targets.ipynb #060a4343
@@ -38,7 +40,8 @@ def label_smoothing(
 # %% ../nbs/01_targets.ipynb #9ec9392e
 def _log_ratio(K, gamma, temperature):
     "`temperature * log(hi/lo)` of a smoothed label, in double precision."
-    if not 0<gamma<=1: raise ValueError(f'gamma must be in (0, 1] where a log-ratio is taken, got {gamma}')
+    if not 0<gamma<=1:
+        raise ValueError(f'gamma must be in (0, 1] where a log-ratio is taken, got {gamma}')
     if not temperature>0: raise ValueError(f'temperature must be > 0, got {temperature}')
     return temperature*math.log((1-gamma+gamma/K)/(gamma/K))
 
