@@ -268,7 +268,7 @@ def sgn_report(
     import numpy as np
     from sgn_nb.classifier import SGNClassifier
     from sgn_nb.data import class_counts, image_folder
-    from sgn_nb.label_report import doubts, summary_line, write_report
+    from sgn_nb.label_report import caveats, noise_estimate, report_summary, write_report
     from sgn_nb.pixels import complain
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
     try: data = image_folder(folder, labels, file_column, label_column, classes=_names(classes), size=image_size, unlisted=unlisted)
@@ -281,10 +281,11 @@ def sgn_report(
     files,checkpoint = _listed(folder, labels, file_column),Path(f'{out}.ckpt')
     clf = SGNClassifier(method, _settings(settings), net, epochs, flip=flip, val_share=val_share, random_state=seed, device=device, checkpoint=checkpoint, verbose=True)
     clf.fit(data.train.x, np.array(data.classes)[data.train.y])
-    write_report(clf, data.train.x, out, files, f'Labels of {data.name}', most)
+    estimate = noise_estimate(clf.labels_)
+    write_report(clf, data.train.x, out, files, f'Labels of {data.name}', most, estimate)
     for part in checkpoint.parent.glob(f'{checkpoint.name}.*'): part.unlink()
-    for sentence in doubts(clf): print(f'sgn_report: {sentence}', file=sys.stderr)
-    print(f'\n{summary_line(clf, pd.read_csv(Path(out)/"report.csv"))}\nOpen {Path(out)/"report.html"} in a browser to go through them.')
+    for sentence in caveats(clf, estimate): print(f'sgn_report: {sentence}', file=sys.stderr)
+    print(f'\n{report_summary(pd.read_csv(Path(out)/"report.csv"), estimate)}\nOpen {Path(out)/"report.html"} in a browser to go through them.')
     return out
 
 # %% ../nbs/59_cli.ipynb #a0e0b93e
@@ -301,11 +302,11 @@ def sgn_bench(
     "Measure training steps, the loop, the data path and the losses beside the machine's limits, and say which goals are met."
     from sgn_nb.files import written
     from sgn_nb.records import to_json
-    from sgn_nb.speed import bench, goals, speed_table
+    from sgn_nb.speed import bench, goal_table, step_table
     net,batch,rounds = net or ('wrn10_1' if quick else 'wrn28_2'),(8 if quick else 128) if batch is None else batch,(1 if quick else 5) if rounds is None else rounds
     chosen = {'methods': _names(methods)} if methods else {}
     record = bench(net, batch, precision, device, rounds=rounds, quick=quick, progress='sgn_bench', **chosen)
-    print(f'{speed_table(record)}\n\n{goals(record)}')
+    print(f'{step_table(record)}\n\n{goal_table(record)}')
     if out:
         with written(out) as tmp: tmp.write_text(to_json(record), encoding='utf-8')
     return record
