@@ -18,7 +18,16 @@ MB, JUMP, PHONE, WORD, SUB = 1.5, .1, 380, 'simplex', '/some/where/'
 
 def text(x): return x if isinstance(x, str) else ''.join(x)
 
-def page_name(nb): return re.sub(r'^\d+[a-zA-Z0-9]*_', '', nb.stem.lower()) + '.html'
+def notebooks():
+    "Page -> notebook, for all notebooks that become a page: `lessons/ema.html` -> nbs/lessons/04_ema.ipynb."
+    nbs = {p.relative_to(ROOT/'nbs'): p for p in sorted((ROOT/'nbs').rglob('*.ipynb'))}
+    def page(path): return path.with_name(re.sub(r'^\d+[a-zA-Z0-9]*_', '', path.stem.lower()) + '.html').as_posix()
+    return {page(path): nb for path, nb in nbs.items() if not any(part[0] in '_.' for part in path.parts)}
+
+def pages(site):
+    "Page -> its HTML file, in all folders but that of the site's libraries."
+    files = (p for p in sorted(site.rglob('*.html')) if site/'site_libs' not in p.parents)
+    return {p.relative_to(site).as_posix(): p for p in files}
 
 def formulas(nb):
     "How many formulas the notebook has, in its words and in what its cells show as Markdown: counted without any renderer."
@@ -50,8 +59,8 @@ class Check:
         self.server = Server(('127.0.0.1', 0), partial(Handler, directory=str(site)))
         Thread(target=self.server.serve_forever, daemon=True).start()
         self.http = f'http://127.0.0.1:{self.server.server_port}{SUB}'
-        self.notebooks = {page_name(nb): nb for nb in (ROOT/'nbs').glob('[!_.]*.ipynb')}
-        self.ids = {p.name: set(re.findall(r'\bid="([^"]+)"', p.read_text(encoding='utf-8'))) for p in site.glob('*.html')}
+        self.notebooks = notebooks()
+        self.ids = {name: set(re.findall(r'\bid="([^"]+)"', p.read_text(encoding='utf-8'))) for name, p in pages(site).items()}
         config = ConfigParser(delimiters=['='])
         config.read(ROOT/'settings.ini', encoding='utf-8')
         self.published = config['DEFAULT']['doc_host'] + config['DEFAULT']['doc_baseurl']
@@ -148,7 +157,7 @@ class Check:
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('site', nargs='?', type=Path, default=ROOT/'_docs')
-    p.add_argument('--pages', nargs='+', metavar='PAGE', help='only these, such as index.html')
+    p.add_argument('--pages', nargs='+', metavar='PAGE', help='only these, such as lessons/ema.html')
     a = p.parse_args()
     site = a.site.resolve()
     if not (site/'index.html').exists(): sys.exit(f'{a.site} holds no site: make docs')
