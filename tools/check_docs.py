@@ -11,6 +11,9 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 LOOK = (ROOT/'tools/check_docs.js').read_text(encoding='utf-8')
 SHIFT = '''window.layoutShift = 0; new PerformanceObserver((l) => { for (const e of l.getEntries()) window.layoutShift += e.value; }).observe({type: "layout-shift", buffered: true});'''
+# A busy machine paints late, and a shift before the first frame is none.
+FRAMES = 'new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done))))'
+SETTLED = 'Promise.allSettled(document.getAnimations().map(a => a.finished)).then(() => null)'
 FLAGS = '--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run'.split()
 BROWSERS = 'chromium', 'chromium-browser', 'google-chrome'
 MB, JUMP, PHONE, WORD, SUB = 1.5, .1, 380, 'simplex', '/some/where/'
@@ -82,6 +85,7 @@ class Check:
         context.route('**/*', gate)
         try:
             page.goto(base + name, wait_until='load', timeout=30000)
+            page.evaluate(FRAMES)
             page.wait_for_timeout(150)  # the theme settles, and shifts are reported
             return page.evaluate(LOOK), act(page), wrong
         except Exception as e: return None, None, [*wrong, f'cannot be opened: {e}']
@@ -99,7 +103,9 @@ class Check:
     @staticmethod
     def dark(page):
         page.locator('.quarto-color-scheme-toggle').first.dispatch_event('click')
+        page.evaluate(FRAMES)
         page.wait_for_timeout(250)
+        page.evaluate(SETTLED)
         return page.evaluate(LOOK)
 
     @staticmethod
