@@ -3,7 +3,7 @@ import shutil, struct, sys, zlib
 from base64 import b64encode
 from importlib.util import find_spec
 import pytest, re
-from conftest import ROOT, run
+from conftest import ROOT, files, run
 
 def png(shade):
     "A picture of 8 by 8 pixels, all of one shade."
@@ -11,11 +11,15 @@ def png(shade):
     data = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 8, 8, 8, 0, 0, 0, 0)) + chunk(b'IDAT', zlib.compress((b'\0' + bytes([shade])*8)*8)) + chunk(b'IEND', b'')
     return b64encode(data).decode()
 
+# Something grows above the words once they have been painted.
+JUMP = '''addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame(() =>
+document.querySelector("main").insertAdjacentHTML("afterbegin", "<div style=height:300px></div>"))))'''
+
 # What is added at the end of a page that is fine -> what the check must say.
 BROKEN = {
     'a dead link':            ('<a href="no_such.html">x</a>', 'no_such.html is not there'),
-    'a dead anchor':          ('<a href="index.html#no-such">x</a>', 'index.html has no #no-such'),
-    'a link out of the site': ('<a href="../../up.html">x</a>', 'is outside the site'),
+    'a dead anchor':          ('<a href="UP/index.html#no-such">x</a>', 'index.html has no #no-such'),
+    'a link out of the site': ('<a href="UP/../../up.html">x</a>', 'is outside the site'),
     'an unrendered formula':  ('<p>$$x^2$$</p>', '$$x^2$$'),
     'a formula in error':     (r'<span class="math inline">\(\frac{x\)</span>', 'formulas are rendered'),
     'an extra formula':       (r'<span class="math inline">\(x\)</span>', 'formulas in the notebook'),
@@ -23,14 +27,14 @@ BROKEN = {
     'a link in code':         ('<pre>d, # see [`ilr`](https://example.org)</pre>', '](https:'),
     'an empty figure':        (f'<img alt="nothing" src="data:image/png;base64,{png(255)}">', 'more than one colour: nothing'),
     'a broken figure':        ('<img alt="torn" src="data:image/png;base64,iVBORw0KGgo=">', 'figures decode: torn'),
-    'a figure without text':  ('<img src="images/colab.svg">', 'figures have a text'),
+    'a figure without text':  ('<img src="UP/images/colab.svg">', 'figures have a text'),
     'a missing file':         ('<img alt="x" src="images/no_such.png">', '404'),
     'an external request':    ('<img alt="x" src="https://example.org/x.png">', 'external request: https://example.org/x.png'),
     'a console error':        ('<script>console.error("ouch")</script>', 'console: ouch'),
     'a script that throws':   ('<script>throw Error("ouch")</script>', 'error: ouch'),
     'a wide table':           ('<div style="width:900px">wide</div>', 'cut off: div'),
     'faint text':             ('<p style="color:#aaa;background:#fff">faint</p>', '"faint" has 2.3'),
-    'a jump':                 ('<script>setTimeout(() => document.querySelector("main").insertAdjacentHTML("afterbegin", "<div style=height:300px></div>"), 80)</script>', 'layout shift'),
+    'a jump':                 (f'<script>{JUMP}</script>', 'layout shift'),
     'a heavy page':           (f'<!-- {"x"*1_600_000} -->', 'MB, more than'),
 }
 HAVE = [] if (ROOT/'_docs/index.html').exists() else ['_docs/ (make docs)']
@@ -44,8 +48,14 @@ def site(tmp_path_factory):
     "A copy of the site, free to be broken."
     return shutil.copytree(ROOT/'_docs', tmp_path_factory.mktemp('site')/'copy')
 
-def check(site, page='ema.html'):
-    p = run(sys.executable, 'tools/check_docs.py', site, '--pages', page, ok=False)
+def page(site, name):
+    "The one page of this name, in whatever folder."
+    found, = site.rglob(name)
+    return found
+
+def check(site, name='ema.html'):
+    path = page(site, name).relative_to(site).as_posix()
+    p = run(sys.executable, 'tools/check_docs.py', site, '--pages', path, ok=False)
     return p.returncode, p.stdout
 
 @needs_site
@@ -59,11 +69,11 @@ def test_a_whole_page_passes(site):
 def test_a_broken_page_fails(site, what):
     "Each way to break a page is noticed, and named."
     added, expected = BROKEN[what]
-    page = site/'ema.html'
-    whole = page.read_text(encoding='utf-8')
-    page.write_text(whole.replace('</main>', added + '</main>'), encoding='utf-8')
+    ema = page(site, 'ema.html')
+    whole, up = ema.read_text(encoding='utf-8'), '/'.join(['.'] + ['..']*len(ema.parent.relative_to(site).parts))
+    ema.write_text(whole.replace('</main>', added.replace('UP', up) + '</main>'), encoding='utf-8')
     try: code, said = check(site)
-    finally: page.write_text(whole, encoding='utf-8')
+    finally: ema.write_text(whole, encoding='utf-8')
     assert code == 1 and expected in said, said
 
 @needs_site
@@ -73,12 +83,12 @@ def test_a_broken_page_fails(site, what):
 ], ids=['dark mode', 'search'])
 def test_broken_switches_fail(site, old, new, expected):
     "A dead button is noticed although the page looks right."
-    page = site/'ema.html'
-    whole = page.read_text(encoding='utf-8')
+    ema = page(site, 'ema.html')
+    whole = ema.read_text(encoding='utf-8')
     assert old in whole
-    page.write_text(whole.replace(old, new), encoding='utf-8')
+    ema.write_text(whole.replace(old, new), encoding='utf-8')
     try: code, said = check(site)
-    finally: page.write_text(whole, encoding='utf-8')
+    finally: ema.write_text(whole, encoding='utf-8')
     assert code == 1 and expected in said, said
 
 def test_no_site_is_an_error(tmp_path):
@@ -89,7 +99,8 @@ def test_no_site_is_an_error(tmp_path):
 def test_sidebar_names_every_notebook_once():
     "Whoever adds a notebook says in which section of nbs/sidebar.yml it is read."
     listed = re.findall(r'- (\S+\.ipynb)', (ROOT/'nbs/sidebar.yml').read_text())
-    assert sorted(listed) == sorted(p.name for p in (ROOT/'nbs').glob('[!_.]*.ipynb'))
+    notebooks = (p.relative_to(ROOT/'nbs').as_posix() for p in files(ROOT/'nbs', '*.ipynb'))
+    assert sorted(listed) == sorted(name for name in notebooks if not re.search(r'(^|/)[_.]', name))
 
 @needs_site
 def test_the_playground_agrees_with_the_package():
@@ -104,7 +115,7 @@ def test_the_playground_agrees_with_the_package():
     mu = ilr(torch.tensor([.12, .80, .08]).double())
     with sync_playwright() as pw:
         page = pw.chromium.launch(executable_path=program, args=['--no-sandbox', '--disable-gpu']).new_page()
-        page.goto((ROOT/'_docs/playground.html').as_uri())
+        page.goto(next((ROOT/'_docs').rglob('playground.html')).as_uri())
         for gamma, w, size in (-3, 0, 1), (-4, .25, 3), (-1, .5, 0), (-.3, 1, 2):
             for name, value in dict(gamma=gamma, w=w, r=size).items():
                 page.locator(f'#play-{name}').evaluate(f'e => {{ e.value = {value}; e.dispatchEvent(new Event("input", {{bubbles: true}})); }}')

@@ -23,9 +23,13 @@ STATEMENTS = {  # name -> lesson, what it must say
 }
 EXERCISE = re.compile(r'\*\*(\d)\..*?<details><summary>Solution</summary>\n\n(.*?)</details>', re.S)
 
-def cells(name): return json.loads((NBS/f'{name}.ipynb').read_text(encoding='utf-8'))['cells']
+FOLDER = NBS/'lessons' if (NBS/'lessons').exists() else NBS  # of the lessons
+NOTEBOOKS = {p.relative_to(NBS).with_suffix('').as_posix(): p for p in sorted(NBS.rglob('[!_.]*.ipynb'))}
+
+def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
+def lesson(name): return cells(FOLDER/f'{name}.ipynb')
 def text(cell): return ''.join(cell['source'])
-def prose(name): return '\n\n'.join(text(c) for c in cells(name) if c['cell_type']=='markdown')
+def prose(name): return '\n\n'.join(text(c) for c in lesson(name) if c['cell_type']=='markdown')
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_parts(name):
@@ -35,10 +39,10 @@ def test_parts(name):
     for k in LESSONS[name]: assert rf'\tag{{{k}}}' in md, k
     assert [n for n,_ in EXERCISE.findall(md)]==['1', '2', '3']
 
-@pytest.mark.parametrize('name', sorted(p.stem for p in NBS.glob('*.ipynb')))
+@pytest.mark.parametrize('name', NOTEBOOKS)
 def test_figures_have_alt_text(name):
     "Whoever cannot see a picture is told what it shows. The text is YAML, so a colon and a blank would end it, unless it is quoted."
-    for c in cells(name):
+    for c in cells(NOTEBOOKS[name]):
         if not any('image/png' in o.get('data', {}) for o in c.get('outputs', ())): continue
         alt = re.search(r'^#\| fig-alt: (.+)$', text(c), re.M)
         assert alt and len(alt[1])>30, f"cell {c['id']} draws something and has no alt text"
@@ -47,14 +51,14 @@ def test_figures_have_alt_text(name):
 @pytest.mark.parametrize('name', LESSONS)
 def test_lesson_has_a_figure(name):
     "No lesson without a picture."
-    assert any('image/png' in o.get('data', {}) for c in cells(name) for o in c.get('outputs', ()))
+    assert any('image/png' in o.get('data', {}) for c in lesson(name) for o in c.get('outputs', ()))
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_solutions_run(name, monkeypatch, capsys):
     "The code in a solution runs with the lesson's imports and nothing else."
-    monkeypatch.chdir(NBS)
+    monkeypatch.chdir(FOLDER)
     scope = {}
-    for c in cells(name):
+    for c in lesson(name):
         body = ast.parse(text(c)).body if c['cell_type']=='code' else []
         if body and all(isinstance(s, (ast.Import, ast.ImportFrom)) for s in body) and 'nbdev' not in text(c): exec(text(c), scope)
     exec(f"from sgn_nb.{name[3:]} import *\nfrom sgn_nb.targets import *", scope)

@@ -1,6 +1,6 @@
 "The tools count and render honestly: tried on a toy project with good, bad and flagged parts."
 import base64, json, shutil, sys
-import pytest
+import pytest, yaml
 from conftest import ROOT, run
 
 PNG = base64.b64encode(b'\x89PNG toy').decode()
@@ -16,7 +16,7 @@ def toy(tmp_path):
     for o in 'settings.ini', 'tools/test_all.py', 'tools/make_readme.py': shutil.copy(ROOT/o, tmp_path/o)
     def add(name, *cells):
         path = tmp_path/'nbs'/name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
     add.root = tmp_path
     return add
@@ -62,3 +62,16 @@ def test_readme_from_a_notebook(toy):
         assert o in made[0], o
     for o in 'default_exp', 'secret', '50%', '#|': assert o not in made[0], o
     assert [p.name for p in (toy.root/'nbs/images').iterdir()] == ['readme-1.png']
+
+def test_sidebar_from_folders(toy):
+    "Readers in their order, packages in theirs, numbers within; what has no title comes last; no drafts, no empty section."
+    shutil.copy(ROOT/'tools/make_sidebar.py', toy.root/'tools')
+    for o in ('zoo/00_z', 'api/data/01_b', 'api/data/00_a', 'api/base/00_e', 'api/00_nets', 'lessons/00_l', '00_loose', 'index',
+              'lessons/_draft', '_proc/x'): toy(f'{o}.ipynb', md('# x'))
+    (toy.root/'nbs/images').mkdir()
+    run(sys.executable, 'tools/make_sidebar.py', cwd=toy.root)
+    lines = [l.strip().removeprefix('- ') for l in (toy.root/'nbs/sidebar.yml').read_text().splitlines()]
+    assert [l for l in lines if 'section' in l or 'ipynb' in l] == [
+        'index.ipynb', '00_loose.ipynb', 'section: Lessons', 'lessons/00_l.ipynb', 'section: Reference', 'api/00_nets.ipynb', 'section: Base',
+        'api/base/00_e.ipynb', 'section: Data', 'api/data/00_a.ipynb', 'api/data/01_b.ipynb', 'section: Zoo', 'zoo/00_z.ipynb']
+    assert yaml.safe_load((toy.root/'nbs/sidebar.yml').read_text())['website']['sidebar']['contents'][0] == 'index.ipynb'

@@ -11,6 +11,9 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 LOOK = (ROOT/'tools/check_docs.js').read_text(encoding='utf-8')
 SHIFT = '''window.layoutShift = 0; new PerformanceObserver((l) => { for (const e of l.getEntries()) window.layoutShift += e.value; }).observe({type: "layout-shift", buffered: true});'''
+# A busy machine paints late, and a shift before the first frame is none.
+FRAMES = 'new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done))))'
+SETTLED = 'Promise.allSettled(document.getAnimations().map(a => a.finished)).then(() => null)'
 FLAGS = '--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run'.split()
 BROWSERS = 'chromium', 'chromium-browser', 'google-chrome'
 MB, JUMP, PHONE, WORD, SUB = 1.5, .1, 380, 'simplex', '/some/where/'
@@ -18,7 +21,16 @@ MB, JUMP, PHONE, WORD, SUB = 1.5, .1, 380, 'simplex', '/some/where/'
 
 def text(x): return x if isinstance(x, str) else ''.join(x)
 
-def page_name(nb): return re.sub(r'^\d+[a-zA-Z0-9]*_', '', nb.stem.lower()) + '.html'
+def notebooks():
+    "Page -> notebook, for all notebooks that become a page: `lessons/ema.html` -> nbs/lessons/04_ema.ipynb."
+    nbs = {p.relative_to(ROOT/'nbs'): p for p in sorted((ROOT/'nbs').rglob('*.ipynb'))}
+    def page(path): return path.with_name(re.sub(r'^\d+[a-zA-Z0-9]*_', '', path.stem.lower()) + '.html').as_posix()
+    return {page(path): nb for path, nb in nbs.items() if not any(part[0] in '_.' for part in path.parts)}
+
+def pages(site):
+    "Page -> its HTML file, in all folders but that of the site's libraries."
+    files = (p for p in sorted(site.rglob('*.html')) if site/'site_libs' not in p.parents)
+    return {p.relative_to(site).as_posix(): p for p in files}
 
 def formulas(nb):
     "How many formulas the notebook has, in its words and in what its cells show as Markdown: counted without any renderer."
@@ -50,8 +62,8 @@ class Check:
         self.server = Server(('127.0.0.1', 0), partial(Handler, directory=str(site)))
         Thread(target=self.server.serve_forever, daemon=True).start()
         self.http = f'http://127.0.0.1:{self.server.server_port}{SUB}'
-        self.notebooks = {page_name(nb): nb for nb in (ROOT/'nbs').glob('[!_.]*.ipynb')}
-        self.ids = {p.name: set(re.findall(r'\bid="([^"]+)"', p.read_text(encoding='utf-8'))) for p in site.glob('*.html')}
+        self.notebooks = notebooks()
+        self.ids = {name: set(re.findall(r'\bid="([^"]+)"', p.read_text(encoding='utf-8'))) for name, p in pages(site).items()}
         config = ConfigParser(delimiters=['='])
         config.read(ROOT/'settings.ini', encoding='utf-8')
         self.published = config['DEFAULT']['doc_host'] + config['DEFAULT']['doc_baseurl']
@@ -73,6 +85,7 @@ class Check:
         context.route('**/*', gate)
         try:
             page.goto(base + name, wait_until='load', timeout=30000)
+            page.evaluate(FRAMES)
             page.wait_for_timeout(150)  # the theme settles, and shifts are reported
             return page.evaluate(LOOK), act(page), wrong
         except Exception as e: return None, None, [*wrong, f'cannot be opened: {e}']
@@ -90,7 +103,9 @@ class Check:
     @staticmethod
     def dark(page):
         page.locator('.quarto-color-scheme-toggle').first.dispatch_event('click')
+        page.evaluate(FRAMES)
         page.wait_for_timeout(250)
+        page.evaluate(SETTLED)
         return page.evaluate(LOOK)
 
     @staticmethod
@@ -148,7 +163,7 @@ class Check:
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('site', nargs='?', type=Path, default=ROOT/'_docs')
-    p.add_argument('--pages', nargs='+', metavar='PAGE', help='only these, such as index.html')
+    p.add_argument('--pages', nargs='+', metavar='PAGE', help='only these, such as lessons/ema.html')
     a = p.parse_args()
     site = a.site.resolve()
     if not (site/'index.html').exists(): sys.exit(f'{a.site} holds no site: make docs')

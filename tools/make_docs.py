@@ -1,9 +1,10 @@
 "The site in _docs/, without Quarto: nbdev processes the notebooks, smalldocs lays them out, KaTeX comes from this machine."
-import base64, json, os, re, shutil, struct, sys
+import base64, json, os, posixpath, re, shutil, struct, sys
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
 KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]  # where Debian and Ubuntu put it
+FORMULAS = 'site_libs/katex'  # where the site keeps it
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
 # A page opened from the disk may load a script, but not fetch a file.
 LOAD = '''index = await new Promise((done, fail) => {
@@ -31,16 +32,17 @@ def mend(path):
     path.write_text(json.dumps(nb), encoding='utf-8')
 
 class Site(site.Site):
-    "A smalldocs site with nbdev's page names, and links into the repository that lead there."
+    "A smalldocs site with nbdev's page names, and links out of `nbs/` that lead to the repository."
     def read(self, src):
         page = super().read(src)
-        page.out = PurePosixPath(page.front.get('output-file', page.out))
+        page.out = page.out.with_name(page.front.get('output-file', page.out.name))
         return page
 
     def resolve(self, href, page, record=True):
+        target = posixpath.normpath(posixpath.join(str(page.src.parent), href)) if page else href
+        if not target.startswith('../'): return super().resolve(href, page, record)
         web = self.project.website
-        if href.startswith('../'): return f"{web['repo-url']}/blob/{web['repo-branch']}/{href[3:]}"
-        return super().resolve(href, page, record)
+        return f"{web['repo-url']}/blob/{web['repo-branch']}/{target[3:]}"
 
 def sized(img):
     "An inline picture with its width and height, so that the text does not jump when it appears."
@@ -57,12 +59,15 @@ def printed(out):
     "What a cell printed: words may wrap, columns may not."
     return out[0] if re.search(r'^\||\S {3,}\S', out[1], re.M) else out[0].replace('cell-output-stdout', 'cell-output-stdout words')
 
-def finish(text, base, ids):
+def finish(text, page, base, ids):
     "A page's HTML: links of the site's own made relative, and to the class where a method has no heading of its own."
+    folder = posixpath.dirname(page)
     def link(m):
         name, _, anchor = m[1].partition('#')
         if anchor and anchor not in ids.get(name, ()): anchor = anchor.split('.')[0]
-        return f'href="{name or "index.html"}{"#"*bool(anchor)}{anchor}"'
+        path = posixpath.relpath(name or 'index.html', folder or '.')
+        return f'href="{path}{"#"*bool(anchor)}{anchor}"'
+    text = text.replace(f'"{FORMULAS}/', f'"{posixpath.relpath(FORMULAS, folder or ".")}/')
     text = re.sub(rf'href="{re.escape(base)}/?([^"]*)"', link, text)
     text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')  # the formulas stand before the first view
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
@@ -80,13 +85,14 @@ def main():
     from nbdev.serve import proc_nbs
     maths = katex()
     proc = proc_nbs(n_workers=2, force=True)
-    for nb in proc.glob('*.ipynb'): mend(nb)
-    layout.KATEX = 'site_libs/katex'  # instead of a server's: all pages are in one folder, so this is right for each
+    for nb in proc.rglob('*.ipynb'): mend(nb)
+    layout.KATEX = FORMULAS  # instead of a server's; `finish` makes it relative to each page
     made = Site(config.load(proc), quiet=True)
     made.build()
     if made.broken: sys.exit('broken links:\n' + '\n'.join(f'{src}: {href}' for src,href in made.broken))
 
-    libs, pages = made.out/'site_libs', sorted(made.out.glob('*.html'))
+    libs = made.out/'site_libs'
+    pages = {p.relative_to(made.out).as_posix(): p for p in sorted(made.out.rglob('*.html')) if libs not in p.parents}
     shutil.copytree(maths, libs/'katex', ignore=shutil.ignore_patterns('*.mjs', '*.ttf', '*.woff'))
     for name in 'katex', 'contrib/auto-render':  # Debian's are not always minified
         if not (libs/f'katex/{name}.min.js').exists(): shutil.copy(libs/f'katex/{name}.js', libs/f'katex/{name}.min.js')
@@ -96,10 +102,10 @@ def main():
     (made.out/'search.js').write_text(f"window.searchIndex = {(made.out/'search.json').read_text(encoding='utf-8')};", encoding='utf-8')
     (made.out/'search.json').unlink()
 
-    texts = {p: p.read_text(encoding='utf-8') for p in pages}
-    ids = {p.name: set(re.findall(r'\bid="([^"]+)"', t)) for p,t in texts.items()}
+    texts = {name: p.read_text(encoding='utf-8') for name,p in pages.items()}
+    ids = {name: set(re.findall(r'\bid="([^"]+)"', t)) for name,t in texts.items()}
     base = made.project.website['site-url']
-    for p,t in texts.items(): p.write_text(finish(t, base, ids), encoding='utf-8')
+    for name,t in texts.items(): pages[name].write_text(finish(t, name, base, ids), encoding='utf-8')
     (made.out/'.nojekyll').touch()  # GitHub Pages: serve the files as they are
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     shutil.move(made.out, ROOT/'_docs')

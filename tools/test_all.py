@@ -29,7 +29,7 @@ def run_notebooks(flags, count):
         for job in as_completed(jobs):
             outcome, seconds, said = job.result()
             count[outcome] += 1
-            print(f"{'ok    ' if outcome == 'passed' else 'FAILED'} {jobs[job].stem:28} {seconds:6.1f} s\n{said}", end='', flush=True)
+            print(f"{'ok    ' if outcome == 'passed' else 'FAILED'} {jobs[job].relative_to(ROOT/'nbs').with_suffix('').as_posix():34} {seconds:6.1f} s\n{said}", end='', flush=True)
 
 class Counting:
     "A pytest plugin: a test has failed if any of its phases has, a file if it cannot be collected."
