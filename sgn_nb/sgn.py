@@ -28,9 +28,11 @@ class SGNLoss(nn.Module):
         correct:bool=True,       # Table 4's LC: shift the target towards the EMA network's
     ):
         super().__init__()
-        to_target(torch.zeros(1), K, gamma, temperature); shift_weight(0., alpha)      # a bad K, gamma, temperature or alpha: complain now
+        to_target(torch.zeros(1), K, gamma, temperature)                 # a bad setting: complain now
+        shift_weight(0., alpha)
         extra = lookup('scale', scale, {'rank_one': K-1, 'isotropic': 1})
-        self.K,self.n_out,self.scale,self.reweight,self.correct = K,K-1+extra*reweight,scale,reweight,correct
+        self.K,self.n_out = K,K-1 + extra*reweight
+        self.scale,self.reweight,self.correct = scale,reweight,correct
         self.gamma,self.alpha,self.temperature = gamma,alpha,temperature
 
 # %% ../nbs/25_sgn.ipynb #eba069f5
@@ -39,7 +41,8 @@ def split(self:SGNLoss,
     out:Tensor,  # of the network, `[b, n_out]`
 )->tuple:        # mean `mu` `[b, K-1]`; scale `[b, K-1]`, `[b, 1]` or `[b, 0]`; float32
     "The two halves of the output."
-    if out.shape[-1]!=self.n_out: raise ValueError(f'out must be [..., {self.n_out}] for K={self.K}, got {list(out.shape)}')
+    if out.shape[-1]!=self.n_out:
+        raise ValueError(f'out must be [..., {self.n_out}] for K={self.K}, got {list(out.shape)}')
     return upcast(out).split([self.K-1, self.n_out-self.K+1], -1)
 
 @patch
@@ -56,7 +59,7 @@ def target(self:SGNLoss,
 )->Tensor:     # `t`, `[b, K-1]`
     "The label as a point. Slides (1)."
     if y.is_floating_point(): return soft_targets(y, self.gamma, self.temperature)
-    cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()         # a check on the GPU would wait for it
+    cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()     # the GPU's would be waited for
     return to_target(y, self.K, self.gamma, self.temperature, validate=cheap)
 
 @patch
@@ -69,7 +72,8 @@ def residual(self:SGNLoss,
     "What is left between the prediction and the shifted target, and how much of that is expected. Slides (6), (7)."
     t,(mu,s) = self.target(y),self.split(out)
     if not self.correct: return t-mu,s
-    return shifted_residual(t, mu, self.split(out_ema)[0], shift_weight(epoch, self.alpha)),s
+    mu_ema,_ = self.split(out_ema)
+    return shifted_residual(t, mu, mu_ema, shift_weight(epoch, self.alpha)),s
 
 # %% ../nbs/25_sgn.ipynb #7d9ce127
 @patch

@@ -20,7 +20,7 @@ from ..targets import check_labels
 
 # %% ../../nbs/20_method.ipynb #286809f8
 class Step(NamedTuple):
-    "What happened in a training step. All but the loss is detached, one entry for each example of the batch."
+    "What happened in a training step; all but the loss is detached, an entry for each example."
     loss:Tensor                # scalar, to be minimised
     predicted:dict             # predictor name -> class ids `[b]`
     weight:Tensor|None = None  # loss weight `[b]`, where the method has one
@@ -70,7 +70,7 @@ class Method(nn.Module):
     ranges = {}          # setting -> `Range` or `Choice`
     presets = {}         # value of the setting `preset` -> settings that it stands for
     photo_settings = {}  # settings for runs of a few thousand steps on photographs
-    whole_batch = False  # does the loss look at the batch as a whole, so that it cannot be computed piece by piece?
+    whole_batch = False  # is the loss more than a mean over examples, and not computed piece by piece?
     def __init__(self,
         make_net,    # `make_net(n_out) -> nn.Module`, called once per network
         K:int,       # number of classes, >= 2
@@ -88,7 +88,7 @@ class Method(nn.Module):
     def predictors(self): return {'net': self.probs}               # name -> `x -> [b, K]`
     def groups(self): return [{'params': list(self.net.parameters())}]
     def after_step(self): pass
-    def stages(self, train=None): return [self]                    # train: all training examples in order, `x, y, i` in batches, as they are
+    def stages(self, train=None): return [self]                    # train: batches `x, y, i`, all in order
     def extra_repr(self): return ', '.join(f'{k}={v!r}' for k,v in vars(self.settings).items())
 
 # %% ../../nbs/20_method.ipynb #2387d07b
@@ -113,8 +113,8 @@ def _check_setting(name, v, p, allowed):
     if v is None and p.default is None: return
     if isinstance(allowed, Range):
         whole = int in (p.annotation, type(p.default))
-        if isinstance(v, Integral if whole else Real) and not isinstance(v, bool) and v in allowed: return
-        number = 'a whole number' if whole else 'a number'
+        kind,number = (Integral, 'a whole number') if whole else (Real, 'a number')
+        if isinstance(v, kind) and not isinstance(v, bool) and v in allowed: return
         raise ValueError(f'{name} must be {number} in {allowed}, got {v!r}')
     if p.default is not None: _check_type(name, v, p.default)
     if isinstance(allowed, Choice): lookup(name, v, allowed.values)
@@ -133,8 +133,8 @@ def complete_settings(cls:Method,
 )->dict:         # every setting, by name
     "The signature's defaults, then what was chosen, then what a preset stands for; all of them checked."
     known = {}
-    for c in reversed(cls.__mro__[:-1]):
-        if issubclass(c, Method): known |= _parameters(c)          # a subclass may pass on its parent's
+    for c in reversed(cls.__mro__):                                # a subclass may pass on its parent's
+        if issubclass(c, Method): known |= _parameters(c)
     for name in settings: lookup(f'setting of {cls.__name__}', name, known)
     settings = {**cls.defaults(), **settings}
     if cls.presets:
@@ -159,8 +159,12 @@ def ids(self:Method,
     n:int=None,  # examples in the batch, each of which needs an id; None: not looked at
 ):               # the same, an index into a memory of N rows
     "The ids of a batch, an id for each example, all in 0..N-1."
-    if n is not None and list(i.shape)!=[n]: raise ValueError(f'i must hold an id for each of the {n} examples of the batch, got shape {list(i.shape)}')
+    if n is not None and list(i.shape)!=[n]:
+        raise ValueError(f'i must hold an id for each of the {n} examples of the batch, '
+                         f'got shape {list(i.shape)}')
     if torch.compiler.is_compiling() or not i.numel(): return i
     if i.is_cuda: torch._assert_async(((0<=i) & (i<self.N)).all())
-    elif not 0<=i.min()<=i.max()<self.N: raise ValueError(f'i must hold ids of the {self.N} training examples, 0..{self.N-1}, got {i.min()}..{i.max()}')
+    elif not 0<=i.min()<=i.max()<self.N:
+        raise ValueError(f'i must hold ids of the {self.N} training examples, 0..{self.N-1}, '
+                         f'got {i.min()}..{i.max()}')
     return i

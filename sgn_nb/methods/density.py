@@ -20,7 +20,7 @@ from ..targets import check_labels
 # %% ../../nbs/23_density_methods.ipynb #308b013a
 def _softmaxes(mu, V, d, eps_R, eps_K, tau):
     "Softmax of the noisy logits, `[s, ..., K]`: a row a draw."
-    u = (eps_R @ V.flatten(0, -2).T).view(len(eps_R), *mu.shape)               # one matrix product for all examples
+    u = (eps_R @ V.flatten(0, -2).T).view(len(eps_R), *mu.shape)  # one product for all examples
     eps_K = eps_K.view(len(eps_K), *[1]*(mu.ndim-1), -1)
     return u.addcmul_(d, eps_K).add_(mu).div_(tau).softmax(-1)
 
@@ -34,8 +34,10 @@ class _MeanSoftmax(torch.autograd.Function):
     "The mean of `_softmaxes`. They are computed again in the backward pass, not kept."
     @staticmethod
     def forward(ctx, mu, V, d, eps_R, eps_K, tau):
-        ctx.save_for_backward(mu, V, d, eps_R, eps_K); ctx.tau = tau
-        return sum(_softmaxes(mu, V, d, *eps, tau).sum(0) for eps in _chunks(mu, eps_R, eps_K)) / len(eps_R)
+        ctx.save_for_backward(mu, V, d, eps_R, eps_K)
+        ctx.tau = tau
+        sums = (_softmaxes(mu, V, d, *eps, tau).sum(0) for eps in _chunks(mu, eps_R, eps_K))
+        return sum(sums) / len(eps_R)
 
     @staticmethod
     @once_differentiable
@@ -63,12 +65,17 @@ def mc_probs(
 )->Tensor:         # probabilities, `[..., K]`; half precision comes back as float32
     "Mean over the draws of `softmax((mu + V eps_R + d eps_K)/tau)`; its memory does not grow with S."
     mu,V,d = upcast(mu, V, d)
-    want = {'V': (V, [*mu.shape, eps_R.shape[-1]]), 'd': (d, [*mu.shape]), 'eps_K': (eps_K, [len(eps_R), mu.shape[-1]])}
+    want = {'V':     (V, [*mu.shape, eps_R.shape[-1]]),
+            'd':     (d, [*mu.shape]),
+            'eps_K': (eps_K, [len(eps_R), mu.shape[-1]])}
     for name,(x,shape) in want.items():
-        if list(x.shape)!=shape: raise ValueError(f'{name} must have shape {shape} beside mu {list(mu.shape)} and eps_R {list(eps_R.shape)}, got {list(x.shape)}')
+        if list(x.shape)!=shape:
+            raise ValueError(f'{name} must have shape {shape} beside mu {list(mu.shape)} '
+                             f'and eps_R {list(eps_R.shape)}, got {list(x.shape)}')
     if not 0<tau<math.inf: raise ValueError(f'tau must be > 0, got {tau}')
     if not len(eps_R): raise ValueError('eps_R must hold at least one draw, got none')
-    with torch.autocast(mu.device.type, enabled=False): return _MeanSoftmax.apply(mu, V, d, eps_R.to(mu), eps_K.to(mu), tau)
+    with torch.autocast(mu.device.type, enabled=False):
+        return _MeanSoftmax.apply(mu, V, d, eps_R.to(mu), eps_K.to(mu), tau)
 
 # %% ../../nbs/23_density_methods.ipynb #db065438
 class HET(Method):
@@ -122,12 +129,17 @@ def ln_target(
     gamma:float,  # label smoothing over the K+1 classes, share in (0, 1]
 )->Tensor:        # `t`, `[..., K]` (nats), float32
     "`alr` of the label, smoothed over the K real classes and the dummy, which is the reference."
-    if not 0<gamma<=1: raise ValueError(f'gamma must be in (0, 1] where a log-ratio is taken, got {gamma}')
+    if not 0<gamma<=1:
+        raise ValueError(f'gamma must be in (0, 1] where a log-ratio is taken, got {gamma}')
+    c = (1-gamma)*(K+1)/gamma
     if y.is_floating_point():
-        if y.ndim==0 or y.shape[-1]!=K: raise ValueError(f'y must hold class ids, or soft labels [..., {K}], got {list(y.shape)} of {y.dtype}')
-        return ((1-gamma)*(K+1)/gamma*upcast(y)).log1p()
-    if y.device.type=='cpu' and not torch.compiler.is_compiling(): y = check_labels(y, K)      # a check on the GPU would wait for it
-    return math.log1p((1-gamma)*(K+1)/gamma)*F.one_hot(y, K).float()
+        if y.ndim==0 or y.shape[-1]!=K:
+            raise ValueError(f'y must hold class ids, or soft labels [..., {K}], '
+                             f'got {list(y.shape)} of {y.dtype}')
+        return (c*upcast(y)).log1p()
+    cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()     # the GPU's would be waited for
+    if cheap: y = check_labels(y, K)
+    return math.log1p(c)*F.one_hot(y, K).float()
 
 # %% ../../nbs/23_density_methods.ipynb #f5e4e51e
 def ln_nll(
@@ -138,7 +150,8 @@ def ln_nll(
     "Negative log-density of `alr_inv(t)` per unit of the simplex's surface: logistic-normal."
     t,mu,r = upcast(t, mu, r)
     n = t.shape[-1]+1
-    log_volume = t.sum(-1) - n*F.pad(t, (0, 1)).logsumexp(-1) + .5*math.log(n)   # sum of log y_k, k = 1..K+1, and the slant
+    sum_log_y = t.sum(-1) - n*F.pad(t, (0, 1)).logsumexp(-1)       # over k = 1..K+1
+    log_volume = sum_log_y + .5*math.log(n)                        # and the slant
     return rank_one_nll(t-mu, r) + log_volume
 
 # %% ../../nbs/23_density_methods.ipynb #25a1a84d

@@ -161,8 +161,8 @@ class Forward(Method):
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
-        log_T = self.transition.log().clamp_min(-1e4)             # log 0, but finite: -inf less -inf is no number
-        given = (z.log_softmax(-1)[...,None] + log_T).logsumexp(-2)       # log-probabilities of the given labels
+        log_T = self.transition.log().clamp_min(-1e4)      # log 0, but finite: inf-inf is no number
+        given = (z.log_softmax(-1)[...,None] + log_T).logsumexp(-2) # log-probabilities of the labels
         return Step(F.cross_entropy(given, y), predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #f4dc12a8
@@ -176,6 +176,7 @@ def stages(self:Forward,
             raise ValueError('train must be the training examples, whose predictions give T, got None')
         yield (first := self.first())
         first.eval()
-        with torch.no_grad(): i,probs = map(torch.cat, zip(*((i, first.probs(x)) for x,_,i in train)))
-        self.transition.copy_(estimate_transition(*gather_by_id(i, probs), self.settings.filter_outliers))
+        with torch.no_grad(): pairs = [(i, first.probs(x)) for x,_,i in train]
+        probs = gather_by_id(*map(torch.cat, zip(*pairs)))
+        self.transition.copy_(estimate_transition(*probs, self.settings.filter_outliers))
     yield self

@@ -113,7 +113,8 @@ class NAL(Method):
         every:int=None,       # rewrite in epochs whose number is a multiple of it; None: the preset's
         lam:float=10.,        # price of not attending, `-log tau`, >= 0
     ):
-        super().__init__(make_net, K, y, preset=preset, momentum=momentum, start=start, every=every, lam=lam)
+        super().__init__(make_net, K, y,
+                         preset=preset, momentum=momentum, start=start, every=every, lam=lam)
         self.register_buffer('memory', F.one_hot(torch.as_tensor(y).long().cpu(), K).float())
 
     def n_out(self, K): return K+1

@@ -27,7 +27,8 @@ METHODS = {
     'sgn':        SGN,
 }
 
-PAPER_METHODS = ('ce', 'gce', 'ls', 'het', 'nan', 'ln', 'forward', 'coteaching', 'elr', 'sop', 'nal', 'sgn')
+PAPER_METHODS = ('ce', 'gce', 'ls', 'het', 'nan', 'ln',
+                 'forward', 'coteaching', 'elr', 'sop', 'nal', 'sgn')
 
 def method_class(
     name:str,     # one of `METHODS`

@@ -20,7 +20,8 @@ def forget_share(
 )->float:               # `F(e)`, share of a batch, 0..forget_rate
     "How much of a batch is left out: 0 at first, rising linearly to `forget_rate`."
     if not 0<=forget_rate<1: raise ValueError(f'forget_rate must be in [0, 1), got {forget_rate}')
-    if not 0<=warm_up<float('inf'): raise ValueError(f'warm_up must be a number of epochs >= 0, got {warm_up}')
+    if not 0<=warm_up<float('inf'):
+        raise ValueError(f'warm_up must be a number of epochs >= 0, got {warm_up}')
     return forget_rate*min(epoch/warm_up, 1.) if warm_up else forget_rate
 
 # %% ../../nbs/24_selection_methods.ipynb #816ae809
@@ -31,7 +32,8 @@ def small_loss(
 ):                 # mask `[b]`, bool; at least one is True
     "The examples with the smallest losses: `(1-forget)*b` of them, rounded down, but never none."
     n = max(1, int((1-forget)*len(losses) + 1e-6))
-    return torch.zeros_like(losses, dtype=torch.bool).index_fill(0, losses.argsort(stable=True)[:n], True)
+    nobody = torch.zeros_like(losses, dtype=torch.bool)
+    return nobody.index_fill(0, losses.argsort(stable=True)[:n], True)
 
 # %% ../../nbs/24_selection_methods.ipynb #cea686dc
 class CoTeaching(Method):
@@ -53,7 +55,8 @@ class CoTeaching(Method):
         super().__init__(make_net, K, y, forget_rate=forget_rate, warm_up=warm_up)
         self.net2 = make_net(self.n_out(K))
         pairs = list(zip(self.net.parameters(), self.net2.parameters()))
-        if pairs and all(torch.equal(p, q) for p,q in pairs):
+        same = pairs and all(torch.equal(p, q) for p,q in pairs)
+        if same:
             raise ValueError('make_net must start from other weights at each call, got the same weights twice')
 
     def groups(self): return [{'params': [*self.net.parameters(), *self.net2.parameters()]}]
@@ -71,9 +74,10 @@ def forward(self:CoTeaching,
 ):          # a `Step`; its loss in nats, the sum of both networks'
     "Each network's cross-entropy on what the other picked."
     z,z2 = self.net(x).float(),self.net2(x).float()
-    l,l2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))                     # of this process's part
+    losses,losses2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))     # of this process's part
     forget = forget_share(epoch, self.settings.forget_rate, self.settings.warm_up)
-    mine,its = (shard(small_loss(all_gather(v), forget)) for v in (l, l2))
-    mean = lambda v, picked: (v*picked).sum()/all_reduce_sum(picked.sum())*world_size()
+    picked,picked2 = (shard(small_loss(all_gather(v), forget)) for v in (losses, losses2))
+    def mean(v, kept): return (v*kept).sum()/all_reduce_sum(kept.sum())*world_size()
     predicted = predicted_classes(net=z, net2=z2, mean=z.softmax(-1)+z2.softmax(-1))
-    return Step(mean(l, its) + mean(l2, mine), predicted, weight=(mine.float()+its.float())/2)
+    weight = (picked.float()+picked2.float())/2
+    return Step(mean(losses, picked2) + mean(losses2, picked), predicted, weight)
