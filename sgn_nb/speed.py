@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'TIMES', 'SIZES', 'GOALS', 'timed', 'in_turn', 'product', 'matmul_peak', 'copy_peak', 'stepper',
-           'step_flops', 'Written', 'head', 'head_memory', 'head_times', 'data_times', 'fit_share', 'bench', 'goals',
-           'machine', 'speed_table', 'roofline']
+           'step_flops', 'Written', 'head', 'head_memory', 'head_times', 'data_times', 'fit_share', 'busy_times',
+           'bench', 'goals', 'machine', 'speed_table', 'roofline']
 
 # %% ../nbs/32_speed.ipynb #3b1ccc78
 import os
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from statistics import median
 from tempfile import TemporaryDirectory
 import torch
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .compositional import ilr
 from .data import Batches, from_arrays
 from .experiments import Spec, training_flops
-from .base.parallel import keep_memory
+from .base.parallel import adapt_threads, available_cores, keep_memory, keep_threads
 from .faster import compiled
 from .methods.registry import METHODS, method_class
 from .names import lookup
@@ -236,6 +236,36 @@ def fit_share(
     pairs = [(inside(), sum(timed(bare, on.device) for _ in range(steps))) for _ in range(rounds)]
     return {'examples_per_second': batch*steps/median(a for a,_ in pairs), 'share': median(b/a for a,b in pairs)}
 
+# %% ../nbs/32_speed.ipynb #152c5f1b
+@contextmanager
+def _busy_processes(n):
+    "So many other processes that do nothing but compute, while the block lasts."
+    spin = [sys.executable, '-c', 'while True: pass']
+    others = [subprocess.Popen(spin) for _ in range(n)]
+    try: yield
+    finally:
+        for p in others: p.kill()
+        for p in others: p.wait()
+
+def busy_times(
+    net:str,       # one of `NETS`
+    batch:int,     # examples a step
+    shape:tuple,   # of one input
+    steps:int=50,  # to be timed, after one that is not
+)->dict:           # `cores`, `threads`; seconds of a step `alone` and `busy`; `excess`: how many times as long as its share explains
+    "A step of cross-entropy on the CPU, alone and with a busy process on each core."
+    cores = available_cores()
+    def seconds(step): return sum(timed(step) for _ in range(steps))/steps
+    with keep_threads():
+        adapt_threads(_made('ce', net, shape, 10, torch.arange(batch)%10), shape, batch)
+        threads = torch.get_num_threads()
+        step = stepper('ce', net, batch, shape=shape)
+        step()
+        alone = seconds(step)
+        with _busy_processes(cores): busy = seconds(step)
+    excess = busy/alone * cores/(cores+threads)
+    return {'cores': cores, 'threads': threads, 'alone': alone, 'busy': busy, 'excess': excess}
+
 # %% ../nbs/32_speed.ipynb #1e391710
 SIZES = [(256, 10), (256, 100), (256, 1000), (16, 10_000), (16, 100_000)]                     # examples and classes of `head_times`
 
@@ -274,7 +304,13 @@ def _parts(methods, quick, net, batch, precision, device, rounds):
         'fit':     lambda: {m: fit_share(m, net, batch, precision, device, 2 if quick else 4, rounds) for m in pair},
         'data':    lambda: data_times(*((16, 2, 5, 32) if quick else (batch,)), device=device),
         'head':    lambda: head_times(SIZES[:2] if quick else SIZES, 5*rounds, device, () if quick else [(256, 1000)]),
-        'head_mb': lambda: head_memory(*((1000,) if quick else ()))}
+        'head_mb': lambda: head_memory(*((1000,) if quick else ())),
+        'busy':    lambda: {} if quick or device!='cpu' else _busy()}
+
+def _busy():
+    "`busy_times` of the networks that are trained on a CPU."
+    return {'small_cnn': busy_times('small_cnn', 64, (1, 8, 8)),
+            'fast_cnn': busy_times('fast_cnn', 125, (3, 32, 32))}
 
 # %% ../nbs/32_speed.ipynb #3cdab941
 def _steps(methods, net, batch, precision, device, rounds, n):
@@ -309,7 +345,7 @@ def _per_class(record):
     few,many = (_head(record, K, 'sgn') for K in (10_000, 100_000))
     return many/few if few and many else None
 
-def _of(record, part, method, key): return record[part].get(method, {}).get(key)
+def _of(record, part, method, key): return record.get(part, {}).get(method, {}).get(key)
 
 GOALS = [                                                   # what; of a record; at most (1) or at least (-1) the limit
     ('a step of SGN : a step of cross-entropy',             lambda r: _of(r, 'steps', 'sgn', 'ratio'),       1, 1.2),
@@ -322,7 +358,9 @@ GOALS = [                                                   # what; of a record;
     ("SGN's loss : cross-entropy, K = 1,000",               lambda r: _head(r, 1000, 'ratio'),               1, 4.),
     ("SGN's loss : cross-entropy, K = 1,000, compiled",     lambda r: _head(r, 1000, 'compiled_ratio'),      1, 1.5),
     ("SGN's loss, K = 100,000 : K = 10,000",                _per_class,                                      1, 12.),
-    ("SGN's loss, K = 100,000, GB",                         lambda r: None if r['quick'] or not r['head_mb'] else r['head_mb']/1000, 1, 2.)]
+    ("SGN's loss, K = 100,000, GB",                         lambda r: None if r['quick'] or not r['head_mb'] else r['head_mb']/1000, 1, 2.),
+    ('small_cnn beside busy processes : by its share',      lambda r: _of(r, 'busy', 'small_cnn', 'excess'), 1, 1.5),
+    ('fast_cnn beside busy processes : by its share',       lambda r: _of(r, 'busy', 'fast_cnn', 'excess'),  1, 1.5)]
 
 def goals(
     record:dict,  # of `bench`
