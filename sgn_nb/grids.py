@@ -167,7 +167,7 @@ def _worker_env(k, device):
 
 # %% ../nbs/45_grids.ipynb #5252f33b
 def run_worker():
-    "What a worker process does: its task comes as a line of JSON, and when the pipe closes, since who started it is gone, it goes too."
+    "What a worker process does: a task that comes as a line of JSON; it ends with who started it."
     task = json.loads(sys.stdin.readline())
     Thread(target=_end_with_pipe, daemon=True).start()
     keep_memory()
@@ -255,7 +255,8 @@ def _show_runs(bar, epochs, out, told):
         told.add(name)
     counts = Counter(states.values())
     bar.total = sum(max(n, done[name]) for name,n in epochs.items())
-    bar.set_postfix_str(f"runs {counts['recorded']}/{len(epochs)}, failed {counts['failed']}", False)
+    recorded,failed = counts['recorded'],counts['failed']
+    bar.set_postfix_str(f'runs {recorded}/{len(epochs)}, failed {failed}', refresh=False)
     bar.update(sum(done.values())-bar.n)
 
 # %% ../nbs/45_grids.ipynb #3ebe6543

@@ -19,7 +19,8 @@ from filelock import FileLock
 from tqdm import tqdm
 from .experiments import RANGES, Spec, read_toml, specs_of
 from .files import written
-from .grids import claim, epochs_under_way, plan_runs, record_run, start_workers, watch_workers
+from .grids import claim, epochs_under_way, plan_runs, record_run
+from .grids import start_workers, watch_workers
 from .methods.registry import METHODS, method_class
 from .names import lookup
 from .records import environment, reported, rounded
@@ -174,7 +175,7 @@ def default_values(
     spec:Spec,    # of a search
     space:dict,   # from `search_space`
 )->dict:          # name -> value
-    "What the spec says without a search; what it leaves to the run's length is left to the sampler."
+    "What the spec says; what it leaves to the run's length is left to the sampler."
     plan, = plan_runs([spec])
     values = vars(plan) | plan.settings
     return {k: values[k] for k,v in space.items() if _is_inside(values[k], v)}
@@ -287,7 +288,7 @@ def run_search(
 )->dict:                  # method -> settings, provenance; those whose trials are all told
     "Search with so many processes; show progress until they end."
     storage = storage or str(Path(out)/f'{search.name}.journal')
-    plan_runs(search.specs)                                    # a batch that is too large is noticed here
+    plan_runs(search.specs)                                    # notices a batch that is too large
     task = dict(name=search.name, trials=search.trials, fields=search.fields, storage=storage)
     started = start_workers(
         'sgn_nb.search.run_trials', workers, search.specs, out, device, **task)
@@ -321,7 +322,7 @@ def _show_trials(bar, search, studies, out, told):
     for name in failed.keys()-told: bar.write(f'failed: {name}: {failed[name]}', file=sys.stderr)
     told.update(failed)
     trials = search.trials*len(studies)
-    bar.set_postfix_str(f'trials {len(ended)}/{trials}, failed {len(failed)}', False)
+    bar.set_postfix_str(f'trials {len(ended)}/{trials}, failed {len(failed)}', refresh=False)
     bar.update(min(_search_epochs(search, studies, out), bar.total)-bar.n)
 
 # %% ../nbs/46_search.ipynb #75d54922

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['GOALS', 'call_seconds', 'interleaved_times', 'matmul_job', 'matmul_peak', 'copy_peak', 'step_job', 'step_flops',
-           'WriteCounter', 'loss_job', 'loss_memory', 'loss_times', 'data_rates', 'fit_share', 'bench', 'goal_table',
-           'machine', 'step_table', 'roofline']
+           'WriteCounter', 'loss_job', 'loss_memory', 'loss_times', 'data_rates', 'fit_share', 'busy_times', 'bench',
+           'goal_table', 'machine', 'step_table', 'roofline']
 
 # %% ../nbs/32_speed.ipynb #3b1ccc78
 import os
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from statistics import median
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from .compositional import ilr
 from .data import Batches, from_arrays
 from .experiments import Spec, training_flops
-from .base.parallel import keep_memory
+from .base.parallel import adapt_threads, available_cores, keep_memory, keep_threads
 from .faster import compiled
 from .methods.registry import METHODS, method_class
 from .names import lookup
@@ -315,6 +315,36 @@ def fit_share(
     share = median(b/a for a,b in zip(inside, bare))
     return {'examples_per_second': batch*steps/median(inside), 'share': share}
 
+# %% ../nbs/32_speed.ipynb #152c5f1b
+@contextmanager
+def _busy_processes(n):
+    "So many other processes that do nothing but compute, while the block lasts."
+    spin = [sys.executable, '-c', 'while True: pass']
+    others = [subprocess.Popen(spin) for _ in range(n)]
+    try: yield
+    finally:
+        for p in others: p.kill()
+        for p in others: p.wait()
+
+def busy_times(
+    net:str,       # one of `NETS`
+    batch:int,     # examples a step
+    shape:tuple,   # of one input
+    steps:int=50,  # to be timed, after one that is not
+)->dict:           # `cores`, `threads`; seconds of a step `alone` and `busy`; `excess`: how many times as long as its share explains
+    "A step of cross-entropy on the CPU, alone and with a busy process on each core."
+    cores = available_cores()
+    def seconds(step): return sum(timed(step) for _ in range(steps))/steps
+    with keep_threads():
+        adapt_threads(_made('ce', net, shape, 10, torch.arange(batch)%10), shape, batch)
+        threads = torch.get_num_threads()
+        step = stepper('ce', net, batch, shape=shape)
+        step()
+        alone = seconds(step)
+        with _busy_processes(cores): busy = seconds(step)
+    excess = busy/alone * cores/(cores+threads)
+    return {'cores': cores, 'threads': threads, 'alone': alone, 'busy': busy, 'excess': excess}
+
 # %% ../nbs/32_speed.ipynb #1e391710
 def bench(
     net:str='wrn28_2',   # one of `NETS`
@@ -387,7 +417,14 @@ def _parts(methods, setup):
         'fit':      partial(_fit_shares, pair, setup),
         'data':     partial(data_rates, **data),
         'head':     partial(loss_times, sizes['losses'], 5*rounds, device, sizes['compiled']),
-        'head_mb':  partial(loss_memory, sizes['memory'])}
+        'head_mb':  partial(loss_memory, sizes['memory']),
+        'busy':     partial(_busy, setup)}
+
+def _busy(setup):
+    "`busy_times` of the networks that are trained on a CPU."
+    if setup.quick or str(setup.device)!='cpu': return {}
+    return {'small_cnn': busy_times('small_cnn', 64, (1, 8, 8)),
+            'fast_cnn': busy_times('fast_cnn', 125, (3, 32, 32))}
 
 def _peaks(setup):
     "Precision -> operations a second."
@@ -445,7 +482,9 @@ GOALS = [       # what; where `_measured` has it; the limit
     ("SGN's loss : cross-entropy, K = 1,000",           ('loss', 1000, 'ratio'), '≤', 4.),
     ("SGN's loss : cross-entropy, K = 1,000, compiled", ('loss', 1000, 'compiled_ratio'), '≤', 1.5),
     ("SGN's loss, K = 100,000 : K = 10,000",            ('loss', 100_000, 'growth'), '≤', 12.),
-    ("SGN's loss, K = 100,000, GB",                     ('loss', 100_000, 'gb'), '≤', 2.)]
+    ("SGN's loss, K = 100,000, GB",                     ('loss', 100_000, 'gb'), '≤', 2.),
+    ('small_cnn beside busy processes : by its share',  ('busy', 'small_cnn', 'excess'), '≤', 1.5),
+    ('fast_cnn beside busy processes : by its share',   ('busy', 'fast_cnn', 'excess'), '≤', 1.5)]
 
 def _measured(record):
     "Part of a record -> method or number of classes -> figures."
@@ -453,7 +492,8 @@ def _measured(record):
     few,many = losses.setdefault(10_000, {}),losses.setdefault(100_000, {})
     if 'sgn' in few and 'sgn' in many: many['growth'] = many['sgn']/few['sgn']
     if record['head_mb'] and not record['quick']: many['gb'] = record['head_mb']/1000
-    return {part: record[part] for part in ('steps', 'compiled', 'fit')} | {'loss': losses}
+    parts = {part: record.get(part, {}) for part in ('steps', 'compiled', 'fit', 'busy')}
+    return parts | {'loss': losses}
 
 # %% ../nbs/32_speed.ipynb #9b8148f4
 def goal_table(

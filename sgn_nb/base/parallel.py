@@ -116,7 +116,7 @@ def wait_passively()->bool:  # False where PyTorch is loaded, and it is too late
 
 # %% ../../nbs/09_parallel.ipynb #7a8aa05e
 def keep_memory()->bool:  # False where the C library is not GNU's, and nothing was changed
-    "From now on this process keeps the memory that it frees, so that the next step need not ask for it."
+    "From now on keep the memory that is freed, so that the next step need not ask for it."
     try: mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError): return False
     trim_threshold,mmap_max = -1,-4            # their numbers in malloc.h
