@@ -59,7 +59,8 @@ class _RankOne(torch.autograd.Function):
         s,k,b = _solve(d, r) if torch.is_grad_enabled() else kept        # enabled: for a second derivative
         g = g[..., None]
         grad_d = torch.addcmul(s, r, b/k, value=-1).mul_(g)
-        grad_r = (r*(g*(b*b+2)/k)).addcmul_(s, g*b*(k+1)/k, value=-1)
+        along_r,along_s = g*(b*b+2)/k,g*b*(k+1)/k
+        grad_r = (r*along_r).addcmul_(s, along_s, value=-1)
         return grad_d,grad_r
 
 # %% ../nbs/02_gaussian.ipynb #547eb15a

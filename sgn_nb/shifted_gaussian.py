@@ -23,7 +23,8 @@ def shift_weight(
     if seen and not ((e>=0).all() if tensor else e>=0):
         raise ValueError(f'e must be >= 0 (epochs), got {e}')
     if tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1
-    return abs(math.expm1(e*math.log(alpha))) if alpha>0 else float(e>0)
+    if alpha==0: return float(e>0)
+    return abs(math.expm1(e*math.log(alpha)))
 
 # %% ../nbs/03_shifted_gaussian.ipynb #7972ad1a
 def _same_shape(t, w, **others):

@@ -22,10 +22,12 @@ def check_labels(
     try: y = torch.as_tensor(y)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f'y must hold class ids 0..{K-1}, got {str(y)[:60]}') from None
-    bad = ~((y >= 0) & (y < K) & (y == y.round() if y.is_floating_point() else True))
-    if bad.any():
+    good = (y >= 0) & (y < K)
+    if y.is_floating_point(): good &= y == y.round()
+    if not good.all():
+        bad = y[~good]
         raise ValueError(f'y must hold class ids 0..{K-1}, '
-                         f'got {y[bad][0].item()} ({int(bad.sum())} of {y.numel()} labels are bad)')
+                         f'got {bad[0].item()} ({len(bad)} of {y.numel()} labels are bad)')
     return y.long()
 
 # %% ../nbs/01_targets.ipynb #060a4343
@@ -58,10 +60,12 @@ def to_target(
     scale = _log_ratio(K, gamma, temperature)
     if validate: y = check_labels(y, K)
     n = torch.arange(1., K, device=y.device)
-    stairs = F.pad(torch.ones_like(n), (K-1, 0)).as_strided((K, K-1), (1, 1))   # row k ends in k ones; a view
+    ones = F.pad(torch.ones_like(n), (K-1, 0))
+    stairs = ones.as_strided((K, K-1), (1, 1))          # row k ends in k ones; it is a view
     t = F.embedding(K-1-y, stairs)
     y = y[..., None]
-    t.scatter_(-1, (y-1).clamp_min(0), torch.where(y>0, -y, 1.))
+    own = torch.where(y>0, -y, 1.)                      # the coordinate in which the class is cut off
+    t.scatter_(-1, (y-1).clamp_min(0), own)
     return t.mul_(scale*(n*(n+1)).rsqrt())
 
 # %% ../nbs/01_targets.ipynb #516df70f
