@@ -8,11 +8,47 @@ __all__ = ['main_demo', 'main_train', 'main_grid', 'main_search', 'main_table', 
 
 # %% ../nbs/59_cli.ipynb #85352536
 import inspect
+import re
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from fastcore.docments import docments
+from fastcore.script import anno_parser
+
+# %% ../nbs/59_cli.ipynb #207ff17a
+@cache
+def _registries():
+    "What a help text can list, by the word that stands for it."
+    from sgn_nb.methods.registry import METHODS
+    from sgn_nb.nets import NETS
+    from sgn_nb.noise import HUMAN, KINDS, Noise
+    from sgn_nb.training import schedules
+    noises = [str(Noise(kind, 0 if kind=='none' else .4)) for kind in KINDS]
+    return {'METHODS': METHODS, 'NETS': NETS, 'NOISES': [*noises, *HUMAN], 'SCHEDULES': schedules}
+
+def _names_of(match):
+    *most, last = _registries()[match[1]]
+    return f"{', '.join(most)} or {last}"
+
+def _with_names(text):
+    "A help text with the names that `one of METHODS` stands for."
+    return re.sub('one of ([A-Z]+)', _names_of, text)
+
+# %% ../nbs/59_cli.ipynb #e43b9df4
+def _parser(f):
+    "fastcore's parser of a function's docments, with hyphens in its options in every version of it."
+    parser = anno_parser(f, prog=f.__name__)
+    for action in parser._actions:
+        action.option_strings = [option.replace('_', '-') for option in action.option_strings]
+        parser._option_string_actions.update(dict.fromkeys(action.option_strings, action))
+
+    def format_help():
+        for action in parser._actions: action.help = _with_names(action.help)
+        return type(parser).format_help(parser)
+
+    parser.format_help = format_help
+    return parser
 
 # %% ../nbs/59_cli.ipynb #43f95f70
 def console(
@@ -20,14 +56,8 @@ def console(
 ):      # `main(argv=None)`, for an entry point
     "A console command made from a function."
     def main(argv=None):
-        p = ArgumentParser(f.__name__, description=f.__doc__)
-        for name,about in docments(f, full=True, returns=False).items():
-            said = about.docment + ('' if about.default in (None, '') else f' (default: {about.default})')
-            if about.default is inspect.Parameter.empty: p.add_argument(name, type=about.anno, help=about.docment)
-            elif about.anno is bool: p.add_argument('--' + name.replace('_', '-'), action='store_true', help=about.docment)
-            else: p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=said)
-        args = p.parse_args(argv)
-        try: f(**vars(args))
+        options = vars(_parser(f).parse_args(argv))
+        try: f(**{name: options[name] for name in inspect.signature(f).parameters})
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as e:
             print(f'{f.__name__}: {e}', file=sys.stderr)
             sys.exit(2)
@@ -41,7 +71,8 @@ def yes_no(
     text:str,  # `yes` or `no`, as typed
 )->bool:
     "A switch on a command line."
-    if text.lower() not in ('yes', 'no'): raise ArgumentTypeError(f"must be yes or no, got {text!r}")
+    if text.lower() not in ('yes', 'no'):
+        raise ArgumentTypeError(f"must be yes or no, got {text!r}")
     return text.lower()=='yes'
 
 # %% ../nbs/59_cli.ipynb #7c653a7c
@@ -56,12 +87,16 @@ def sgn_demo(
     from sgn_nb.experiments import Spec
     from sgn_nb.runner import run
     from sgn_nb.tables import summary
-    print(f'Digits with noise {noise}: 1,797 scans of 8x8 pixels, {epochs} epochs for each method, seed {seed}.', flush=True)
-    specs = [Spec(method=m, noise=noise, epochs=epochs, seed=seed, watch=4) for m in ('ce', 'sgn')]
-    records = [run(s, out, device, progress=f'{s.method:4}') for s in specs]
+    print(f'Digits with noise {noise}: 1,797 scans of 8x8 pixels, '
+          f'{epochs} epochs for each method, seed {seed}.', flush=True)
+    records = []
+    for method in ('ce', 'sgn'):
+        spec = Spec(method=method, noise=noise, epochs=epochs, seed=seed, watch=4)
+        records.append(run(spec, out, device, progress=f'{method:4}'))
     print(f'\n{summary(records)}\n')
     save_figure(records, Path(out)/'demo.png')
-    print(f'Records and figure are in {out}: ' + ', '.join([*(f"{r['id']}.json" for r in records), 'demo.png']))
+    files = [*(f"{r['id']}.json" for r in records), 'demo.png']
+    print(f'Records and figure are in {out}: ' + ', '.join(files))
     return records
 
 # %% ../nbs/59_cli.ipynb #2e8342e5
@@ -76,56 +111,84 @@ def save_figure(
     demo_figure(records).savefig(path, dpi=110)
 
 # %% ../nbs/59_cli.ipynb #c6f5c582
+def _value(node):
+    "A Python value, or a word without quotes."
+    import ast
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
 def _settings(text):
     "`gamma=.01,correct=False,scale=isotropic` as a dict."
     import ast
-    value = lambda v: v.id if isinstance(v, ast.Name) else ast.literal_eval(v)
     try:
-        call = ast.parse(f'dict({text})', mode='eval').body
+        call = ast.parse(f"dict({text or ''})", mode='eval').body
         if call.args or not all(k.arg for k in call.keywords): raise ValueError
-        return {k.arg: value(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, AttributeError): raise ValueError(f'settings must read name=value,name=value, got {text!r}') from None
+        return {k.arg: _value(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, AttributeError):
+        raise ValueError(f'settings must read name=value,name=value, got {text!r}') from None
 
 # %% ../nbs/59_cli.ipynb #1c40795d
-def _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size):
-    "The data set that the options ask for, and what they add to its spec."
-    from sgn_nb.data import DATASETS, image_folder, load_data, own_data, train_size
-    own = Path(dataset) if Path(dataset).is_dir() else own_data(dataset, root or None)
-    if own and own.is_dir():
-        if root and own==Path(dataset): raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
-        data = image_folder(own, labels, file_column, label_column, clean_column or None, classes=_names(classes), size=image_size, unlisted=unlisted)
-        return data,{'dataset': data.name, 'label_column': label_column, 'clean_column': clean_column, 'image_size': image_size, 'noise': 'none'}
-    if not own: train_size(dataset)                                               # says so if there is nothing of that name
-    if isinstance(DATASETS.get(dataset), str): raise ValueError(f'{dataset} has a recipe of its own: sgn_grid experiments/table3.toml --only {dataset}')
-    for name,v,usual in (('labels', labels, 'labels.csv'), ('file_column', file_column, 'file'), ('label_column', label_column, 'label'),
-                         ('clean_column', clean_column, ''), ('classes', classes, ''), ('unlisted', unlisted, 'error'), ('image_size', image_size, None)):
-        if v!=usual: raise ValueError(f'{name} is for a folder of images with a CSV, and {dataset!r} is not a folder')
-    data = load_data(dataset, root or None)
-    return data,{'dataset': data.name} | ({'noise': 'none'} if data.train.true is None else {})
+def _split(text):
+    "`cat,dog` as a list; nothing as `None`."
+    return [name.strip() for name in text.split(',')] if text else None
 
-def _names(text): return [c.strip() for c in text.split(',')] if text else None
+def _folder_data(folder, labels, file_column, label_column, clean_column, classes, unlisted,
+                 image_size):
+    "A folder of images, and what it adds to its spec."
+    from sgn_nb.data import image_folder
+    data = image_folder(folder, labels, file_column, label_column, clean_column,
+                        classes=_split(classes), size=image_size, unlisted=unlisted)
+    fields = {'dataset': data.name, 'label_column': label_column,
+              'clean_column': clean_column or '', 'image_size': image_size, 'noise': 'none'}
+    return data, fields
+
+# %% ../nbs/59_cli.ipynb #0fead741
+def _named_data(dataset, root, **columns):
+    "A data set that has a name or is a file, and what it adds to its spec."
+    from sgn_nb.data import DATASETS, load_data
+    if isinstance(DATASETS.get(dataset), str):
+        raise ValueError(f'{dataset} has a recipe of its own: '
+                         f'sgn_grid experiments/table3.toml --only {dataset}')
+    usual = inspect.signature(sgn_train).parameters
+    for name, value in columns.items():
+        if value!=usual[name].default:
+            raise ValueError(f'{name} is for a folder of images with a CSV, '
+                             f'and {dataset!r} is not a folder')
+    data = load_data(dataset, root)
+    fields = {'dataset': data.name}
+    if data.train.true is None: fields['noise'] = 'none'
+    return data, fields
+
+def _data(dataset, root, **columns):
+    "The data set that the options ask for, and what they add to its spec."
+    from sgn_nb.data import own_data, train_size
+    path = Path(dataset) if Path(dataset).is_dir() else own_data(dataset, root)
+    if not path: train_size(dataset)                     # says so if there is nothing of that name
+    if not (path and path.is_dir()): return _named_data(dataset, root, **columns)
+    if root and path==Path(dataset):
+        raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
+    return _folder_data(path, **columns)
 
 # %% ../nbs/59_cli.ipynb #57be22dd
 def sgn_train(
     dataset:str='digits',      # What to learn from: digits, cifar10, cifar100, an .npz file, or a folder of images with a CSV of labels, here or in SGN_DATA.
-    root:str='',               # The folder that holds CIFAR as torchvision stores it. Without it, SGN_DATA and the cache are searched, then it is downloaded.
+    root:str=None,             # The folder that holds CIFAR as torchvision stores it. Without it, SGN_DATA and the cache are searched, then it is downloaded.
     labels:str='labels.csv',   # The folder's CSV, one row an image. A relative path starts at the folder.
     file_column:str='file',    # The CSV's column of file names.
     label_column:str='label',  # The CSV's column of given labels, which may be wrong.
-    clean_column:str='',       # The CSV's column of true labels, if there is one. It is used to measure, never to train.
-    classes:str='',            # The folder's classes in order, such as cat,dog,eel. Those that occur, sorted, unless given.
+    clean_column:str=None,     # The CSV's column of true labels, if there is one. It is used to measure, never to train.
+    classes:str=None,          # The folder's classes in order, such as cat,dog,eel. Those that occur, sorted, unless given.
     unlisted:str='error',      # What images are that lie in the folder and not in the CSV: error, or ignore.
     image_size:int=None,       # Resize the folder's images to so many pixels; needed where their sizes differ.
-    noise:str=None,            # Noise to put on clean labels: none, sym-0.4, sym-0.4-excl, asym-0.4, pair-0.4, idn-0.4, cifarn-worst. The default is sym-0.4, and none for a folder or where no true labels are known.
-    method:str='sgn',          # How to learn: ce, ls, gce, nan, forward, elr, sop, nal, het, ln, coteaching or sgn.
-    settings:str='',           # The method's own settings, such as gamma=.01,correct=False.
-    net:str=None,              # The network: small_cnn, fast_cnn, wrn10_1, wrn28_2, mlp, resnet50, resnet50_scratch or inception_resnet_v2. The default is small_cnn for digits, fast_cnn for images.
+    noise:str=None,            # Noise to put on clean labels: one of NOISES; with any other rate as well. The default is sym-0.4, and none for a folder or where no true labels are known.
+    method:str='sgn',          # How to learn: one of METHODS.
+    settings:str=None,         # The method's own settings, such as gamma=.01,correct=False.
+    net:str=None,              # The network: one of NETS. The default is small_cnn for digits, fast_cnn for images.
     n_train:int=None,          # How many examples to draw for training and validation; all unless given.
     val_share:float=.1,        # The share of them that is kept for validation, with labels as noisy as the rest.
     epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images.
     batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images.
     lr:float=None,             # The base learning rate. The default is .05 for digits, .2 for images.
-    schedule:str=None,         # The learning rate over time: constant, linear, step or warm_up. The default is constant for digits, linear for images.
+    schedule:str=None,         # The learning rate over time: one of SCHEDULES. The default is constant for digits, linear for images.
     flip:yes_no=None,          # Whether to mirror half of the images, yes or no. The default is no for digits, yes for images.
     compile:bool=False,        # Compile the networks first: some minutes, and faster steps after them.
     accumulate:int=1,          # How many pieces a batch is computed in, one after the other, where memory is short.
@@ -140,26 +203,32 @@ def sgn_train(
     from sgn_nb.processes import rank
     from sgn_nb.runner import run
     from sgn_nb.tables import summary
-    chosen = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule, flip=flip, precision=precision)
-    chosen = {k: v for k,v in chosen.items() if v is not None}
-    asked = dict(method=method, settings=_settings(settings), n_train=n_train, val_share=val_share, accumulate=accumulate, seed=seed)
-    Spec(**chosen, **asked)                                                       # a misspelt name must not wait for sixty thousand images
+    choices = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule,
+                   flip=flip, precision=precision)
+    asked = {name: value for name, value in choices.items() if value is not None}
+    asked |= dict(method=method, settings=_settings(settings), n_train=n_train,
+                  val_share=val_share, accumulate=accumulate, seed=seed)
+    Spec(**asked)                             # a misspelt name must not wait for sixty thousand images
     keep_memory()
-    data,about = _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size)
-    spec = Spec(**{**recipe(data, device), **about, **chosen, **asked})
+    data, fields = _data(dataset, root, labels=labels, file_column=file_column,
+                         label_column=label_column, clean_column=clean_column, classes=classes,
+                         unlisted=unlisted, image_size=image_size)
+    spec = Spec(**{**recipe(data, device), **fields, **asked})
     record = run(spec, out, device, progress=method, data=data, compile=compile)
-    last = max(Path(out).glob(f"{record['id']}.*.ckpt"), default='none')
-    if rank()==0: print(f"\n{summary([record])}\n\nRecord {Path(out)/record['id']}.json, checkpoint {last}")
+    checkpoint = max(Path(out).glob(f"{record['id']}.*.ckpt"), default='none')
+    if rank()==0:
+        print(f'\n{summary([record])}\n')
+        print(f"Record {Path(out)/record['id']}.json, checkpoint {checkpoint}")
     return record
 
 # %% ../nbs/59_cli.ipynb #8827cb94
 def sgn_grid(
     file:str,             # A TOML file that says what to run, such as experiments/demo.toml.
-    only:str='',          # Only the runs whose id contains this, or fits it as a pattern with * and ?.
+    only:str=None,        # Only the runs whose id contains this, or fits it as a pattern with * and ?.
     workers:int=1,        # How many processes to start; they share the cores.
     dry_run:bool=False,   # List the runs and what has become of them, and run nothing.
     retry:bool=False,     # Try once more what is recorded as failed.
-    out:str='',           # Folder for the records, which several machines may share. The default is runs/ and the file's name.
+    out:str=None,         # Folder for the records, which several machines may share. The default is runs/ and the file's name.
     skip_bad:bool=False,  # Leave out images of Clothing1M and WebVision that cannot be decoded; records say how many.
     device:str='auto',    # Where to train: auto, cpu or cuda.
 ):                        # how many runs are recorded, failed, to do
@@ -168,43 +237,55 @@ def sgn_grid(
     from sgn_nb.data import DATASETS
     from sgn_nb.experiments import read_grid
     from sgn_nb.grids import chosen, forget_failures, run_grid, state
-    specs,out = read_grid(file),out or f'runs/{Path(file).stem}'
-    if skip_bad: specs = [replace(s, skip_bad=True) if isinstance(DATASETS.get(s.dataset), str) else s for s in specs]
-    specs = chosen(specs, only)
+    specs = read_grid(file)
+    out = out or f'runs/{Path(file).stem}'
+    if skip_bad:
+        streamed = [isinstance(DATASETS.get(s.dataset), str) for s in specs]
+        specs = [replace(s, skip_bad=True) if big else s for s, big in zip(specs, streamed)]
+    specs = chosen(specs, only or '')
     if dry_run:
         for s in specs: print(f'{state(s, out):9} {s.id}')
         return
     if retry: forget_failures(specs, out)
-    return _report(run_grid(specs, out, workers, device, Path(file).stem), out)
+    return _report_grid(run_grid(specs, out, workers, device, Path(file).stem), out)
 
-def _report(done, out):
-    "What became of a grid, in words; exit status 1 unless all is recorded."
+# %% ../nbs/59_cli.ipynb #11157dda
+def _report_grid(counts, out):
+    "Say what became of a grid; exit status 1 unless all is recorded."
     from sgn_nb.records import load_failures
-    stopped = done.pop('stopped')
-    print(f"{out}: " + ', '.join(f'{n} {what}' for what,n in done.items()))
-    for f in load_failures(out): print(f"failed: {f['id']}: {f['error']} ({f['traceback'][-1]})")
-    if stopped: print(f'{len(stopped)} worker(s) ended early (exit codes {stopped}); the same command goes on from there')
-    if stopped or done['failed']: sys.exit(1)
-    return done
+    stopped = counts.pop('stopped')
+    print(f"{out}: " + ', '.join(f'{n} {state}' for state, n in counts.items()))
+    for f in load_failures(out):
+        print(f"failed: {f['id']}: {f['error']} ({f['traceback'][-1]})")
+    if stopped:
+        print(f'{len(stopped)} worker(s) ended early (exit codes {stopped}); '
+              'the same command goes on from there')
+    if stopped or counts['failed']: sys.exit(1)
+    return counts
 
 # %% ../nbs/59_cli.ipynb #48149faa
+def _check_optuna():
+    try: import optuna
+    except ImportError as e:
+        raise ImportError('sgn_search needs Optuna: pip install "sgn_nb[search]"') from e
+
 def sgn_search(
     file:str,           # A TOML file that says what to search, such as experiments/digits_search.toml.
-    settings:str='',    # The TOML file of settings to write. The default is beside the records, settings.toml.
+    settings:str=None,  # The TOML file of settings to write. The default is beside the records, settings.toml.
     workers:int=1,      # How many processes to start; they share the cores.
-    out:str='',         # Folder for the trials' records, which several machines may share. The default is runs/ and the file's name.
-    storage:str='',     # Where the studies are kept: a file, or the URL of a database that Optuna knows. The default is a journal in the folder.
+    out:str=None,       # Folder for the trials' records, which several machines may share. The default is runs/ and the file's name.
+    storage:str=None,   # Where the studies are kept: a file, or the URL of a database that Optuna knows. The default is a journal in the folder.
     device:str='auto',  # Where to train: auto, cpu or cuda.
 ):                      # method -> settings and where they come from
     "Search settings for every method of a file with equal budgets; killed at any moment and started again, it goes on."
-    try: import optuna
-    except ImportError as e: raise ImportError('sgn_search needs Optuna: pip install "sgn_nb[search]"') from e
+    _check_optuna()
     from sgn_nb.search import found_table, read_search, run_search, save_found
     out = out or f'runs/{Path(file).stem}'
     settings = settings or f'{out}/settings.toml'
-    results = run_search(file, out, storage, workers, device)
+    results = run_search(file, out, storage or '', workers, device)
     if results: print(found_table(results))
-    missing = [m for m in dict.fromkeys(s.method for s in read_search(file)[0]) if m not in results]
+    methods = dict.fromkeys(spec.method for spec in read_search(file)[0])
+    missing = [method for method in methods if method not in results]
     if missing:
         print(f"still running elsewhere: {', '.join(missing)}; the same command goes on from there")
         sys.exit(1)
@@ -214,30 +295,55 @@ def sgn_search(
 
 # %% ../nbs/59_cli.ipynb #c245aab7
 def sgn_table(
-    number:int,                # Which of the paper's tables: 1 (synthetic noise), 2 (human labels), 3 (large sets) or 4 (ablation).
-    records:str='records',     # Folder of records; folders in it are read as well.
-    pick:str='last',           # The epoch: last, best_val (best on noisy validation labels) or oracle (best on the test set, an upper bound).
-    format:str='md',           # How to write it: md, html, tex or csv.
-    out:str='',                # File to write; the screen, unless given.
-):                             # the text
+    number:int,             # Which of the paper's tables: 1 (synthetic noise), 2 (human labels), 3 (large sets) or 4 (ablation).
+    records:str='records',  # Folder of records; folders in it are read as well.
+    pick:str='last',        # The epoch: last, best_val (best on noisy validation labels) or oracle (best on the test set, an upper bound).
+    format:str='md',        # How to write it: md, html, tex or csv.
+    out:str=None,           # File to write; the screen, unless given.
+):                          # the text
     "Print one of the paper's tables from records: a table for each scale, with the paper's numbers at the paper's scale."
     from sgn_nb.files import written
     from sgn_nb.records import load_records
     from sgn_nb.tables import paper_table, render
     folders = sorted({p.parent for p in Path(records).rglob('*.json')}) or [Path(records)]
-    text = render(paper_table(number, [r for f in folders for r in load_records(f)], pick), format)
-    if out:
+    runs = [record for folder in folders for record in load_records(folder)]
+    text = render(paper_table(number, runs, pick), format)
+    if not out: print(text, end='')
+    else:
         with written(out) as tmp: tmp.write_text(text, encoding='utf-8')
-    else: print(text, end='')
     return text
 
 # %% ../nbs/59_cli.ipynb #6e054952
-def _listed(folder, labels, file_column):
+def _listed_files(folder, labels, file_column):
     "The files of the training rows, in order, as `image_folder` reads them."
     from sgn_nb.data import read_table
-    table = read_table(next(p for p in (Path(folder)/labels, Path(labels)) if p.is_file()))
-    part = table.get('split', ['train']*len(table[file_column]))
-    return [f.strip() for f,s in zip(table[file_column], part) if s.strip()=='train']
+    paths = Path(folder)/labels, Path(labels)
+    table = read_table(next(path for path in paths if path.is_file()))
+    files = table[file_column]
+    parts = table.get('split', ['train']*len(files))
+    return [file.strip() for file, part in zip(files, parts) if part.strip()=='train']
+
+# %% ../nbs/59_cli.ipynb #24cf4fcc
+def _report_data(folder, labels, file_column, label_column, classes, unlisted, image_size):
+    "The folder's images. All of the names that are wrong are printed; the message has the first ten."
+    from sgn_nb.data import class_counts, image_folder
+    from sgn_nb.pixels import complain
+    try: data = image_folder(folder, labels, file_column, label_column, classes=_split(classes),
+                             size=image_size, unlisted=unlisted)
+    except ValueError as e:
+        for name in getattr(e, 'names', ()): print(name, file=sys.stderr)
+        raise
+    counts = class_counts(data.train, data.K)['given'].tolist()
+    few = [f'{name} ({n})' for name, n in zip(data.classes, counts) if n<5]
+    complain('classes must have at least 5 images each: correct or leave out', few)
+    return data
+
+def _check_place(out):
+    "A place that cannot be written to is noticed now, and not after the training."
+    if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
+    parent = Path(out).absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=parent): pass
 
 # %% ../nbs/59_cli.ipynb #91a93944
 def sgn_report(
@@ -245,12 +351,12 @@ def sgn_report(
     labels:str='labels.csv',   # Its CSV, one row an image. A relative path starts at the folder.
     file_column:str='file',    # The CSV's column of file names.
     label_column:str='label',  # The CSV's column of given labels, which may be wrong.
-    classes:str='',            # The classes in order, such as cat,dog,eel. Those that occur, sorted, unless given.
+    classes:str=None,          # The classes in order, such as cat,dog,eel. Those that occur, sorted, unless given.
     unlisted:str='error',      # What images are that lie in the folder and not in the CSV: error, or ignore.
     image_size:int=None,       # Resize the images to so many pixels; needed where their sizes differ.
-    method:str='sgn',          # How to learn: ce, ls, gce, nan, forward, elr, sop, nal, het, ln, coteaching or sgn.
-    settings:str='',           # The method's own settings, such as gamma=.01,correct=False.
-    net:str=None,              # The network, one of those that sgn_train has. It is chosen by the size of the images unless given.
+    method:str='sgn',          # How to learn: one of METHODS.
+    settings:str=None,         # The method's own settings, such as gamma=.01,correct=False.
+    net:str=None,              # The network: one of NETS. It is chosen by the size of the images unless given.
     epochs:int=None,           # How many passes over the images. The default is 30 from 16 pixels on; for smaller ones 30 to 100, by their number.
     flip:yes_no=None,          # Whether to mirror half of the images, yes or no; no for text and the like. The default is yes from 16 pixels on.
     val_share:float=.1,        # The share of the images that is not trained on, by which the report checks itself.
@@ -261,51 +367,57 @@ def sgn_report(
 ):                             # the folder
     "Train on a folder of images and report which of its labels look wrong: report.csv, corrected.csv, the model, and report.html to go through them."
     try: import pandas as pd
-    except ImportError as e: raise ImportError('sgn_report needs pandas: pip install "sgn_nb[report]"') from e
+    except ImportError as e:
+        raise ImportError('sgn_report needs pandas: pip install "sgn_nb[report]"') from e
     import numpy as np
     from sgn_nb.classifier import SGNClassifier
-    from sgn_nb.data import class_counts, image_folder
     from sgn_nb.label_report import doubts, summary_line, write_report
-    from sgn_nb.pixels import complain
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
-    try: data = image_folder(folder, labels, file_column, label_column, classes=_names(classes), size=image_size, unlisted=unlisted)
-    except ValueError as e:
-        for name in getattr(e, 'names', ()): print(name, file=sys.stderr)           # all of them; the message has the first ten
-        raise
-    complain('classes must have at least 5 images each: correct or leave out', [f'{c} ({n})' for c,n in zip(data.classes, class_counts(data.train, data.K)['given'].tolist()) if n<5])
-    Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=Path(out).absolute().parent): pass                # a place that cannot be written to: now, and not after the training
-    files,checkpoint = _listed(folder, labels, file_column),Path(f'{out}.ckpt')
-    clf = SGNClassifier(method, _settings(settings), net, epochs, flip=flip, val_share=val_share, random_state=seed, device=device, checkpoint=checkpoint, verbose=True)
+    data = _report_data(folder, labels, file_column, label_column, classes, unlisted, image_size)
+    _check_place(out)
+    files = _listed_files(folder, labels, file_column)
+    checkpoint = Path(f'{out}.ckpt')
+    clf = SGNClassifier(method, _settings(settings), net, epochs, flip=flip, val_share=val_share,
+                        random_state=seed, device=device, checkpoint=checkpoint, verbose=True)
     clf.fit(data.train.x, np.array(data.classes)[data.train.y])
     write_report(clf, data.train.x, out, files, f'Labels of {data.name}', most)
     for part in checkpoint.parent.glob(f'{checkpoint.name}.*'): part.unlink()
     for sentence in doubts(clf): print(f'sgn_report: {sentence}', file=sys.stderr)
-    print(f'\n{summary_line(clf, pd.read_csv(Path(out)/"report.csv"))}\nOpen {Path(out)/"report.html"} in a browser to go through them.')
+    print(f'\n{summary_line(clf, pd.read_csv(Path(out)/"report.csv"))}')
+    print(f'Open {Path(out)/"report.html"} in a browser to go through them.')
     return out
 
 # %% ../nbs/59_cli.ipynb #a0e0b93e
 def sgn_bench(
-    net:str='',            # The network, one of those that sgn_train has. The default is wrn28_2, and wrn10_1 if quick.
-    batch:int=None,        # How many examples a step sees. The default is 128, and 8 if quick.
-    precision:str=None,    # Precision of the network: fp32, bf16 or fp16. The default is bf16 where the device computes in it.
-    device:str='auto',     # Where to measure: auto, cpu or cuda.
-    methods:str='',        # Which methods, such as ce,sgn. All unless given.
-    rounds:int=None,       # How often all of them take turns. The default is 5, and 1 if quick.
-    quick:bool=False,      # Small sizes, in seconds: does everything run?
-    out:str='',            # File for the record; none is written unless given.
-):                         # the record
+    net:str=None,        # The network: one of NETS. The default is wrn28_2, and wrn10_1 if quick.
+    batch:int=None,      # How many examples a step sees. The default is 128, and 8 if quick.
+    precision:str=None,  # Precision of the network: fp32, bf16 or fp16. The default is bf16 where the device computes in it.
+    device:str='auto',   # Where to measure: auto, cpu or cuda.
+    methods:str=None,    # Which methods, such as ce,sgn. All unless given.
+    rounds:int=None,     # How often all of them take turns. The default is 5, and 1 if quick.
+    quick:bool=False,    # Small sizes, in seconds: does everything run?
+    out:str=None,        # File for the record; none is written unless given.
+):                       # the record
     "Measure training steps, the loop, the data path and the losses beside the machine's limits, and say which goals are met."
     from sgn_nb.files import written
     from sgn_nb.records import to_json
     from sgn_nb.speed import bench, goals, speed_table
-    net,batch,rounds = net or ('wrn10_1' if quick else 'wrn28_2'),(8 if quick else 128) if batch is None else batch,(1 if quick else 5) if rounds is None else rounds
-    chosen = {'methods': _names(methods)} if methods else {}
-    record = bench(net, batch, precision, device, rounds=rounds, quick=quick, progress='sgn_bench', **chosen)
+    net = net or ('wrn10_1' if quick else 'wrn28_2')
+    if batch is None: batch = 8 if quick else 128
+    if rounds is None: rounds = 1 if quick else 5
+    choice = {'methods': _split(methods)} if methods else {}
+    record = bench(net, batch, precision, device, rounds=rounds, quick=quick,
+                   progress='sgn_bench', **choice)
     print(f'{speed_table(record)}\n\n{goals(record)}')
     if out:
         with written(out) as tmp: tmp.write_text(to_json(record), encoding='utf-8')
     return record
 
 # %% ../nbs/59_cli.ipynb #1f76f637
-main_demo,main_train,main_grid,main_search,main_table,main_report,main_bench = (console(f) for f in (sgn_demo, sgn_train, sgn_grid, sgn_search, sgn_table, sgn_report, sgn_bench))
+main_demo = console(sgn_demo)
+main_train = console(sgn_train)
+main_grid = console(sgn_grid)
+main_search = console(sgn_search)
+main_table = console(sgn_table)
+main_report = console(sgn_report)
+main_bench = console(sgn_bench)
