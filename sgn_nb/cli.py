@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from fastcore.script import anno_parser
 
-# %% ../nbs/59_cli.ipynb #207ff17a
+# %% ../nbs/59_cli.ipynb #a09465f0
 @cache
 def _registries():
     "What a help text can list, by the word that stands for it."
@@ -35,7 +35,7 @@ def _with_names(text):
     "A help text with the names that `one of METHODS` stands for."
     return re.sub('one of ([A-Z]+)', _names_of, text)
 
-# %% ../nbs/59_cli.ipynb #e43b9df4
+# %% ../nbs/59_cli.ipynb #fe92f9ec
 def _parser(f):
     "fastcore's parser of a function's docments, with hyphens in its options in every version of it."
     parser = anno_parser(f, prog=f.__name__)
@@ -141,7 +141,7 @@ def _folder_data(folder, labels, file_column, label_column, clean_column, classe
               'clean_column': clean_column or '', 'image_size': image_size, 'noise': 'none'}
     return data, fields
 
-# %% ../nbs/59_cli.ipynb #0fead741
+# %% ../nbs/59_cli.ipynb #034e6b31
 def _named_data(dataset, root, **columns):
     "A data set that has a name or is a file, and what it adds to its spec."
     from sgn_nb.data import DATASETS, load_data
@@ -249,7 +249,7 @@ def sgn_grid(
     if retry: forget_failures(specs, out)
     return _report_grid(run_grid(specs, out, workers, device, Path(file).stem), out)
 
-# %% ../nbs/59_cli.ipynb #11157dda
+# %% ../nbs/59_cli.ipynb #cb708b6c
 def _report_grid(counts, out):
     "Say what became of a grid; exit status 1 unless all is recorded."
     from sgn_nb.records import load_failures
@@ -323,7 +323,7 @@ def _listed_files(folder, labels, file_column):
     parts = table.get('split', ['train']*len(files))
     return [file.strip() for file, part in zip(files, parts) if part.strip()=='train']
 
-# %% ../nbs/59_cli.ipynb #24cf4fcc
+# %% ../nbs/59_cli.ipynb #6caf0da5
 def _report_data(folder, labels, file_column, label_column, classes, unlisted, image_size):
     "The folder's images. All of the names that are wrong are printed; the message has the first ten."
     from sgn_nb.data import class_counts, image_folder
@@ -366,10 +366,8 @@ def sgn_report(
     out:str='label_report',    # Folder for the report; it must not exist yet.
 ):                             # the folder
     "Train on a folder of images and report which of its labels look wrong: report.csv, corrected.csv, the model, and report.html to go through them."
-    try: import pandas as pd
-    except ImportError as e:
-        raise ImportError('sgn_report needs pandas: pip install "sgn_nb[report]"') from e
     import numpy as np
+    import pandas as pd
     from sgn_nb.classifier import SGNClassifier
     from sgn_nb.label_report import doubts, summary_line, write_report
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')

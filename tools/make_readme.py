@@ -16,11 +16,10 @@ def option(src, name):
     return m and m[1].strip('\'"')
 
 def badges(cfg):
-    "Tests, documentation, release: every URL from settings.ini."
+    "Tests and documentation: every URL from settings.ini."
     git, docs = cfg['git_url'], cfg['doc_host'] + cfg['doc_baseurl']
     return (f"[![tests]({git}/actions/workflows/test.yml/badge.svg)]({git}/actions/workflows/test.yml) "
-            f"[![docs](https://img.shields.io/badge/docs-read-blue)]({docs}) "
-            f"[![PyPI](https://img.shields.io/pypi/v/{cfg['lib_name']})](https://pypi.org/project/{cfg['lib_name']})")
+            f"[![docs](https://img.shields.io/badge/docs-read-blue)]({docs})")
 
 def output(out, src, picture):
     "One saved output as Markdown; `picture(png)` stores a picture and returns its path. Progress bars (stderr) stay out."
