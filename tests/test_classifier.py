@@ -1,5 +1,6 @@
 "scikit-learn's own checks of an estimator, and what the notebook cannot test in one process: a kill, a pickle, a light import."
-import pickle, sys
+import pickle
+import sys
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -7,7 +8,7 @@ from conftest import ROOT, run
 from sgn_nb.classifier import SGNClassifier
 
 # Fewer epochs than usual, as the checks fit hundreds of times; everything else is what a user gets.
-@parametrize_with_checks([SGNClassifier(epochs=30)])
+@parametrize_with_checks([SGNClassifier(epochs=10)])
 def test_scikit_learn(estimator, check):
     "Each rule that pipelines and searches rely on; no check is expected to fail."
     check(estimator)

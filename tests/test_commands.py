@@ -1,9 +1,11 @@
 "What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing written."
-import json, os, time
+import json
+import os
+import time
 from signal import SIGINT
 import numpy as np
 import pytest
-from conftest import BIN, ended, run
+from conftest import BIN, ended, posix, run
 
 ARGS = '--n-train 200 --net mlp --batch 30 --epochs 2 --method ce --device cpu'.split()
 
@@ -151,6 +153,7 @@ from sgn_nb import cli
 getattr(cli, sys.argv[1])(sys.argv[2:])
 '''
 
+@posix
 @pytest.mark.parametrize('command, works', [('main_train --epochs 100000', 'loss='), ('main_demo --epochs 100000', 'loss='), ('main_grid FILE', 'run/s')])
 def test_control_c(start, tmp_path, command, works):
     "One line and the status that shells give it; no traceback."

@@ -1,5 +1,6 @@
 "The page that tells how to add a method is tried: its cell, its line and its law, as they stand there."
-import re, sys
+import re
+import sys
 import nbformat
 from conftest import BIN, run
 

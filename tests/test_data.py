@@ -1,14 +1,19 @@
 "Downloads that break, caches that cannot be written, processes that are killed: what is there afterwards is whole, and what was said was a sentence."
-import hashlib, json, os, threading, time
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from signal import SIGKILL
 import pytest
-from conftest import ended
+from conftest import ended, posix
 from sgn_nb.records import load_record
 
 # What every process begins with: a cache of its own, no data of the user's, no proxy before the local server.
 BEGIN = '''
-import os, sys
+import os
+import sys
 os.environ.update(SGN_CACHE=sys.argv[1], no_proxy='*')
 os.environ.pop('SGN_DATA', None)
 '''
@@ -166,6 +171,7 @@ def test_no_network(process, tmp_path, script):
     assert status == 1 and said.count('\n') == 1 and said.startswith('OSError: cannot download') and 'SGN_DATA' in said, said
     assert left(tmp_path/'cache') == []
 
+@posix
 def test_killed_while_downloading(process, pickles, serve, tmp_path):
     "Only a temporary file is left, which nobody takes for the real one."
     good, cache = pickles['good'], tmp_path/'cache'
@@ -173,7 +179,7 @@ def test_killed_while_downloading(process, pickles, serve, tmp_path):
     until(lambda: left(cache))
     p.kill()
     p.join()
-    assert p.exitcode == -SIGKILL
+    assert p.exitcode == -signal.SIGKILL
     assert {Path(o).suffix for o in left(cache)} == {'.tmp', '.partial'}
     assert ended(process(LABELS, serve(good), sha(good)))[0] == 0
     assert 'CIFAR-10_human.npz' in left(cache)
@@ -247,6 +253,7 @@ def test_the_second_time_no_image_is_opened(process, photos):
     (photos/'labels.csv').write_text((photos/'labels.csv').read_text().replace('5.png,2', '5.png,1'))
     assert load(process, photos) == (changed, 0)  # another label, the same pixels
 
+@posix
 @pytest.mark.parametrize('after', [0, .1, .3])
 def test_killed_while_decoding(process, photos, tmp_path, after):
     "Nothing in the cache; the next process decodes as if nothing had been."
@@ -254,7 +261,7 @@ def test_killed_while_decoding(process, photos, tmp_path, after):
     time.sleep(.05 + after)
     p.kill()
     p.join()
-    assert p.exitcode == -SIGKILL and left(tmp_path/'cache') == []
+    assert p.exitcode == -signal.SIGKILL and left(tmp_path/'cache') == []
     digest, opened = load(process, photos)
     (tmp_path/'cache').rename(tmp_path/'aside')
     assert (digest, opened) == load(process, photos) and opened >= 300
@@ -267,13 +274,14 @@ def test_two_decode_at_once(process, photos, tmp_path):
     assert sorted(o.split('.')[-1] for o in left(tmp_path/'cache')) == ['npy', 'txt']
     assert load(process, photos) == (said[0][1].split()[0], 0)
 
+@posix
 def test_killed_while_writing_a_folder(process, tmp_path):
     "No folder, rather than half of one; the next process writes it whole."
     p = process(JPEGS, tmp_path/'digits', .01)
     until(lambda: list(tmp_path.glob('digits.*.tmp/train/*/*.jpg')))
     p.kill()
     p.join()
-    assert p.exitcode == -SIGKILL and not (tmp_path/'digits').exists()
+    assert p.exitcode == -signal.SIGKILL and not (tmp_path/'digits').exists()
     status, said = ended(process(JPEGS, tmp_path/'digits', 0))
     assert status == 0, said
     rows = (tmp_path/'digits'/'labels.csv').read_text().splitlines()

@@ -1,8 +1,12 @@
 "The site: its sidebar names every notebook, and the check in the browser fails for each thing that can break."
-import shutil, struct, sys, zlib
+import shutil
+import struct
+import sys
+import zlib
 from base64 import b64encode
 from importlib.util import find_spec
-import pytest, re
+import pytest
+import re
 from conftest import ROOT, run
 
 def png(shade):

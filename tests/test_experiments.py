@@ -3,7 +3,7 @@ import os
 import subprocess
 from collections import Counter
 import pytest
-from conftest import BIN, ROOT
+from conftest import BIN, ROOT, slow
 from sgn_nb.experiments import read_grid
 from sgn_nb.grids import chosen
 from sgn_nb.methods.registry import METHODS
@@ -48,6 +48,7 @@ def test_every_search_is_planned(name):
     assert trials >= 1 and 'lr' in fields and set(each) == set(METHODS) and len(set(each.values())) == 1
     assert all(s.seed >= 100 for s in specs)
 
+@slow
 @pytest.mark.parametrize('number', [1, 4])
 def test_digits_tables_are_on_record_and_come_back(number, tmp_path):
     "Every run of the file is on record; a table that was deleted comes back from them, byte for byte."

@@ -1,5 +1,6 @@
 "A stranger's folder of images and CSV: one command line trains every method on it, and says what is wrong with it."
-import csv, json
+import csv
+import json
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,13 +1,20 @@
 "A run may be killed with `kill -9` at any moment: started again, it ends with the record that it would have had."
-import json, os, subprocess, sys, time
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from random import Random
-from signal import SIGKILL
 import pytest
-from conftest import ended
+from conftest import ended, posix, slow
+
+pytestmark = posix
 
 # As anyone would write it, except for the seconds between two checkpoints. In the end the folder holds one record, for all who load it.
 TRAIN = '''
-import json, sys
+import json
+import sys
 from functools import partial
 from sgn_nb import runner
 from sgn_nb.experiments import Spec
@@ -53,9 +60,10 @@ def kill(p, out, saves, after):
     time.sleep(after)
     p.kill()
     p.join()
-    return p.exitcode == -SIGKILL
+    return p.exitcode == -signal.SIGKILL
 
 
+@slow
 @pytest.mark.parametrize('name', CASES)
 def test_killed_again_and_again(start, train, undisturbed, tmp_path, name):
     "Killed while it loads, trains, evaluates or writes, until it is done: the undisturbed record, bit for bit, whatever half-written files lie about."
@@ -78,7 +86,7 @@ def test_killed_and_resumed_by_new_processes(train, undisturbed, tmp_path):
     p = new()
     while p.poll() is None and not list(out.glob('*.ckpt')): time.sleep(.01)
     p.kill()
-    assert p.wait() == -SIGKILL and not list(out.glob('*.json'))
+    assert p.wait() == -signal.SIGKILL and not list(out.glob('*.json'))
     assert new().wait(120) == 0
     assert record(out) == whole
 
@@ -95,6 +103,7 @@ def test_killed_between_checkpoint_and_record(undisturbed, tmp_path):
     assert after['env']['seconds'] == before['env']['seconds']
     assert record(path.parent) == {k: v for k,v in before.items() if k != 'env'}
 
+@slow
 @pytest.mark.parametrize('method', ['ce', 'sgn'])
 def test_two_at_once(start, train, undisturbed, tmp_path, method):
     "Two processes with one spec and one folder get in nobody's way: both end well, the record is the undisturbed one."

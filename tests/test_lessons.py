@@ -1,5 +1,7 @@
 "The lessons: each has its parts, its solutions run, and the slides' fourteen statements can be found."
-import ast, json, re
+import ast
+import json
+import re
 from pathlib import Path
 import pytest
 

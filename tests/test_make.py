@@ -1,7 +1,11 @@
 "The two commands: they set up once, tell what is missing, and work from anywhere. A fake Python stands in: no network."
-import os, shutil, time
+import os
+import shutil
+import time
 import pytest
-from conftest import BIN, ROOT, run
+from conftest import BIN, ROOT, posix, run
+
+pytestmark = posix
 
 FAKE = '''#!/bin/sh
 echo "$*" >> "$FAKE_LOG"

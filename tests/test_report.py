@@ -1,10 +1,15 @@
 "From a folder of images to a reviewed CSV, as a user would go: one command, a page in a browser, keys, a download."
-import csv, os, shutil, sys
+import csv
+import os
+import shutil
+import sys
 from importlib.util import find_spec
 import numpy as np
 import pytest
 from PIL import Image
-from conftest import run
+from conftest import run, slow
+
+pytestmark = slow
 
 COMMAND = 'import sys; from sgn_nb.cli import main_report; main_report(sys.argv[1:])'
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)

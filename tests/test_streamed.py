@@ -1,5 +1,8 @@
 "What does not fit in memory need not: a hundred thousand JPEGs are read once each, and neither they nor a long training make the process grow."
-import gc, io, os, time
+import gc
+import io
+import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path

@@ -1,5 +1,8 @@
 "The tools count and render honestly: tried on a toy project with good, bad and flagged parts."
-import base64, json, shutil, sys
+import base64
+import json
+import shutil
+import sys
 import pytest
 from conftest import ROOT, run
 
