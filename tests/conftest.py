@@ -52,7 +52,7 @@ def copy(tmp_path):
     return copytree(ROOT, tmp_path/'copy', ignore=ignored)
 
 
-# Processes that start in milliseconds: forked, each anew, from one that has imported torch and sgn_nb
+# Processes that start in milliseconds: forked, each anew, from one that has imported torch
 
 def child(log, script, *args):
     "The new process: what it says goes to `log`, then it does what `python script args` does."
@@ -65,8 +65,8 @@ def child(log, script, *args):
 
 @pytest.fixture(scope='session')
 def imported(tmp_path_factory):
-    """The process to fork from: it has one thread, a cache of its own, and nothing of the tests' own
-    state. Where there is none, as on Windows, each process starts anew."""
+    """The process to fork from: it has one thread, a cache of its own, and nothing of the tests'
+    own state. Where there is none, as on Windows, each process starts anew."""
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context('spawn')
     from multiprocessing import forkserver

@@ -1,4 +1,5 @@
-"The lowest versions that settings.ini allows, as constraints for pip: `python tools/lowest.py > lowest.txt`."
+"""The lowest versions that settings.ini allows, as constraints for pip:
+`python tools/lowest.py > lowest.txt`."""
 import shlex
 from configparser import ConfigParser
 from pathlib import Path

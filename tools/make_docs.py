@@ -1,10 +1,20 @@
-"The site in _docs/, without Quarto: nbdev processes the notebooks, smalldocs lays them out, KaTeX comes from this machine."
-import base64, json, os, re, shutil, struct, sys
+"""The site in _docs/, without Quarto: nbdev processes the notebooks, smalldocs lays them out, KaTeX
+comes from this machine."""
+import base64
+import json
+import os
+import re
+import shutil
+import struct
+import sys
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
-KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]  # where Debian and Ubuntu put it
+# Where Debian and Ubuntu put it.
+KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
+STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
+          r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
 # A page opened from the disk may load a script, but not fetch a file.
 LOAD = '''index = await new Promise((done, fail) => {
         const s = document.createElement("script");
@@ -13,7 +23,9 @@ LOAD = '''index = await new Promise((done, fail) => {
       });'''
 
 try: from smalldocs import config, layout, site
-except ImportError: sys.exit(f'smalldocs is missing from {sys.executable}: `make docs` installs it, or pip install -e ".[dev,docs]"')
+except ImportError:
+    sys.exit(f'smalldocs is missing from {sys.executable}: '
+             '`make docs` installs it, or pip install -e ".[dev,docs]"')
 
 
 def katex():
@@ -22,12 +34,17 @@ def katex():
         if (folder/'contrib/auto-render.js').exists(): return folder
     sys.exit(f"KaTeX is in none of {', '.join(map(str, KATEX))}: apt-get install libjs-katex")
 
+def without_links(fence): return re.sub(r'\[(`[^`\n]+`)\]\(http[^)\s]*\)', r'\1', fence[0])
+
 def mend(path):
-    "nbdev links names in a signature's comments as in words; between code fences that is no link, but noise."
+    """nbdev links names in a signature's comments as in words; between code fences that is no link,
+    but noise."""
     nb = json.loads(path.read_text(encoding='utf-8'))
-    for data in (o['data'] for c in nb['cells'] for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})):
+    outputs = [o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])]
+    for data in outputs:
+        if 'text/markdown' not in data: continue
         words = ''.join(data['text/markdown'])
-        data['text/markdown'] = re.sub(r'^```.*?^```', lambda m: re.sub(r'\[(`[^`\n]+`)\]\(http[^)\s]*\)', r'\1', m[0]), words, flags=re.M | re.S)
+        data['text/markdown'] = re.sub(r'^```.*?^```', without_links, words, flags=re.M | re.S)
     path.write_text(json.dumps(nb), encoding='utf-8')
 
 class Site(site.Site):
@@ -48,32 +65,63 @@ def sized(img):
     return img[0].replace('<img ', f'<img width="{w}" height="{h}" ')
 
 def numbers(table):
-    "A table of numbers says so to styles.css, and ± and the number of runs stay with their number."
+    """A table of numbers says so to styles.css, and ± and the number of runs stay with their
+    number."""
     second = re.findall(r'<tr[^>]*>\s*<td.*?</td>\s*<td[^>]*>(.*?)</td>', table[0], flags=re.S)
-    if '± ' not in table[0] and not all(re.match(r'[+−]?[\d.–]', c) for c in second): return table[0]
-    return re.sub(r'(?<=±) | (?=\(\d+\))', '&nbsp;', table[0]).replace('class="', 'class="numbers ', 1)
+    numeric = all(re.match(r'[+−]?[\d.–]', content) for content in second)
+    if '± ' not in table[0] and not numeric: return table[0]
+    html = re.sub(r'(?<=±) | (?=\(\d+\))', '&nbsp;', table[0])
+    return html.replace('class="', 'class="numbers ', 1)
 
 def printed(out):
     "What a cell printed: words may wrap, columns may not."
-    return out[0] if re.search(r'^\||\S {3,}\S', out[1], re.M) else out[0].replace('cell-output-stdout', 'cell-output-stdout words')
+    if re.search(r'^\||\S {3,}\S', out[1], re.M): return out[0]
+    return out[0].replace('cell-output-stdout', 'cell-output-stdout words')
 
 def finish(text, base, ids):
-    "A page's HTML: links of the site's own made relative, and to the class where a method has no heading of its own."
+    """A page's HTML: links of the site's own made relative, and to the class where a method has no
+    heading of its own."""
     def link(m):
         name, _, anchor = m[1].partition('#')
         if anchor and anchor not in ids.get(name, ()): anchor = anchor.split('.')[0]
         return f'href="{name or "index.html"}{"#"*bool(anchor)}{anchor}"'
     text = re.sub(rf'href="{re.escape(base)}/?([^"]*)"', link, text)
-    text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')  # the formulas stand before the first view
+    # The formulas stand before the first view.
+    text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
-    text = re.sub(r'<div class="cell-output cell-output-stdout">\s*<pre[^>]*><code[^>]*>(.*?)</code></pre>', printed, text, flags=re.S)
+    text = re.sub(STDOUT, printed, text, flags=re.S)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
 def replace(path, old, new):
     "Change a file of smalldocs; one that has changed since is an error, not silence."
     text = path.read_text(encoding='utf-8')
-    if old not in text: sys.exit(f'{path.name} no longer holds {old!r}: is it smalldocs 0.5.4?')
+    if old not in text:
+        sys.exit(f'{path.name} no longer holds {old!r}: is it smalldocs 0.5.4?')
     path.write_text(text.replace(old, new), encoding='utf-8')
+
+def add_katex(folder, libs):
+    "This machine's KaTeX among the site's libraries. Debian's files are not always minified."
+    unused = shutil.ignore_patterns('*.mjs', '*.ttf', '*.woff')
+    shutil.copytree(folder, libs/'katex', ignore=unused)
+    for name in 'katex', 'contrib/auto-render':
+        short = libs/f'katex/{name}.min.js'
+        if not short.exists(): shutil.copy(libs/f'katex/{name}.js', short)
+
+def work_offline(out):
+    "No fonts from a server, and a search index that a page opened from the disk can load."
+    libs = out/'site_libs'
+    for css in (libs/'themes').glob('*.css'):
+        text = css.read_text(encoding='utf-8')
+        css.write_text(re.sub(r'@import url\([^)]*\);?', '', text), encoding='utf-8')
+    replace(libs/'smalldocs.js', FETCH, LOAD)
+    index = (out/'search.json').read_text(encoding='utf-8')
+    (out/'search.js').write_text(f'window.searchIndex = {index};', encoding='utf-8')
+    (out/'search.json').unlink()
+
+def finish_pages(pages, base):
+    texts = {p: p.read_text(encoding='utf-8') for p in pages}
+    ids = {p.name: set(re.findall(r'\bid="([^"]+)"', text)) for p, text in texts.items()}
+    for p, text in texts.items(): p.write_text(finish(text, base, ids), encoding='utf-8')
 
 def main():
     os.chdir(ROOT)
@@ -81,25 +129,16 @@ def main():
     maths = katex()
     proc = proc_nbs(n_workers=2, force=True)
     for nb in proc.glob('*.ipynb'): mend(nb)
-    layout.KATEX = 'site_libs/katex'  # instead of a server's: all pages are in one folder, so this is right for each
+    layout.KATEX = 'site_libs/katex'  # not a server's: all pages are in one folder, so it is right
     made = Site(config.load(proc), quiet=True)
     made.build()
-    if made.broken: sys.exit('broken links:\n' + '\n'.join(f'{src}: {href}' for src,href in made.broken))
+    if made.broken:
+        sys.exit('broken links:\n' + '\n'.join(f'{src}: {href}' for src, href in made.broken))
 
-    libs, pages = made.out/'site_libs', sorted(made.out.glob('*.html'))
-    shutil.copytree(maths, libs/'katex', ignore=shutil.ignore_patterns('*.mjs', '*.ttf', '*.woff'))
-    for name in 'katex', 'contrib/auto-render':  # Debian's are not always minified
-        if not (libs/f'katex/{name}.min.js').exists(): shutil.copy(libs/f'katex/{name}.js', libs/f'katex/{name}.min.js')
-    for css in (libs/'themes').glob('*.css'):
-        css.write_text(re.sub(r'@import url\([^)]*\);?', '', css.read_text(encoding='utf-8')), encoding='utf-8')
-    replace(libs/'smalldocs.js', FETCH, LOAD)
-    (made.out/'search.js').write_text(f"window.searchIndex = {(made.out/'search.json').read_text(encoding='utf-8')};", encoding='utf-8')
-    (made.out/'search.json').unlink()
-
-    texts = {p: p.read_text(encoding='utf-8') for p in pages}
-    ids = {p.name: set(re.findall(r'\bid="([^"]+)"', t)) for p,t in texts.items()}
-    base = made.project.website['site-url']
-    for p,t in texts.items(): p.write_text(finish(t, base, ids), encoding='utf-8')
+    pages = sorted(made.out.glob('*.html'))
+    add_katex(maths, made.out/'site_libs')
+    work_offline(made.out)
+    finish_pages(pages, made.project.website['site-url'])
     (made.out/'.nojekyll').touch()  # GitHub Pages: serve the files as they are
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     shutil.move(made.out, ROOT/'_docs')

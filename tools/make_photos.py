@@ -1,4 +1,5 @@
-"A folder of small images, bright by day and dark by night, with a CSV of labels: `make_photos.py FOLDER`."
+"""A folder of small images, bright by day and dark by night, with a CSV of labels:
+`python tools/make_photos.py FOLDER`."""
 import sys
 from pathlib import Path
 import numpy as np
