@@ -1,10 +1,11 @@
-"scikit-learn's own checks of an estimator, and what the notebook cannot test in one process: a kill, a pickle, a light import."
+"""scikit-learn's own checks of an estimator, and what the notebook cannot test in one process: a
+kill, a pickle, a light import."""
 import pickle
 import sys
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from conftest import ROOT, run
+from conftest import ROOT, run, slow
 from sgn_nb.classifier import SGNClassifier
 
 # Fewer epochs than usual, as the checks fit hundreds of times; everything else is what a user gets.
@@ -19,7 +20,8 @@ def table(n=200):
     return X, np.where(X[:, 0] > 0, 'up', 'down')
 
 def test_pickle():
-    "A fitted classifier goes through a pickle, as joblib's workers need it to; nothing of the training hangs on it."
+    """A fitted classifier goes through a pickle, as joblib's workers need it to; nothing of the
+    training hangs on it."""
     X, y = table()
     clf = SGNClassifier(epochs=3, val_share=.1).fit(X, y)
     assert np.array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(X), clf.predict_proba(X))
@@ -38,8 +40,10 @@ clf = SGNClassifier(epochs=12, val_share=.1, checkpoint=sys.argv[1] or None).fit
 print(repr(clf.predict_proba(X).sum(0).tolist()), clf.labels_['votes'].sum().item(), repr(clf.labels_['votes'][:, 0].tolist()))
 '''
 
+@slow
 def test_killed_and_gone_on(tmp_path):
-    "Killed in mid-epoch and started again: the numbers, and the votes, of a run that nobody disturbed."
+    """Killed in mid-epoch and started again: the numbers, and the votes, of a run that nobody
+    disturbed."""
     whole = run(sys.executable, '-c', KILLED, '', '', cwd=tmp_path).stdout
     assert run(sys.executable, '-c', KILLED, tmp_path/'c', 'kill', cwd=tmp_path, ok=False).returncode == 9
     assert run(sys.executable, '-c', KILLED, tmp_path/'c', '', cwd=tmp_path).stdout == whole

@@ -1,4 +1,5 @@
-"What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing written."
+"""What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing
+written."""
 import json
 import os
 import time
@@ -70,7 +71,8 @@ def test_spoilt_checkpoint(sgn_train, tmp_path, name):
     assert contents(tmp_path) == before
 
 def test_checkpoint_of_another_run(sgn_train, tmp_path):
-    "Under this run's name but made with another rate: the sentence says file, setting and both values."
+    """Under this run's name but made with another rate: the sentence says file, setting and both
+    values."""
     for lr in '.05', '.01': assert sgn_train(tmp_path, '--lr', lr)[0] == 0
     ckpts = {json.loads(p.read_text())['spec']['lr']: p.with_suffix('.0.ckpt') for p in tmp_path.glob('*.json')}
     ckpts[.01].replace(ckpts[.05])
@@ -114,7 +116,8 @@ def clouds(tmp_path):
 def records(out): return {p.name: p.read_text() for p in out.glob('*.json')}
 
 def test_arrays_are_known_by_name(sgn_train, clouds, tmp_path):
-    "The typed path is in no record, id or file name; noise is none, since no true labels are known; a grid knows the same run by the same name."
+    """The typed path is in no record, id or file name; noise is none, since no true labels are
+    known; a grid knows the same run by the same name."""
     out, path = tmp_path/'out', clouds/'clouds.npz'
     status, said = sgn_train(out, '--dataset', path)
     assert status == 0, said

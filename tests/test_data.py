@@ -1,4 +1,5 @@
-"Downloads that break, caches that cannot be written, processes that are killed: what is there afterwards is whole, and what was said was a sentence."
+"""Downloads that break, caches that cannot be written, processes that are killed: what is there
+afterwards is whole, and what was said was a sentence."""
 import hashlib
 import json
 import os
@@ -82,7 +83,8 @@ for name, worse in ('good', (clean + (clean < 4)) % 10), ('evil', Touch()):
 
 @pytest.fixture
 def process(start, tmp_path):
-    "`process(SCRIPT, *args)` starts a script in a process of its own, with a cache folder of the test's."
+    """`process(SCRIPT, *args)` starts a script in a process of its own, with a cache folder of the
+    test's."""
     def process(script, *args, cache=None):
         path = tmp_path/f'{hashlib.md5(script.encode()).hexdigest()}.py'
         path.write_text(script)
@@ -111,7 +113,8 @@ def until(true):
 
 @pytest.fixture
 def serve():
-    "`serve(body, stop=n)` is the address of a server that promises `body` and hangs up after `n` bytes, or with `stall` keeps silent from there on."
+    """`serve(body, stop=n)` is the address of a server that promises `body` and hangs up after `n`
+    bytes, or with `stall` keeps silent from there on."""
     servers, silence = [], threading.Event()
     def serve(body, stop=None, stall=False, status=200):
         class Handler(BaseHTTPRequestHandler):
@@ -186,7 +189,8 @@ def test_killed_while_downloading(process, pickles, serve, tmp_path):
 
 @pytest.mark.parametrize('name', ['cifar10', 'cifar100'])
 def test_train_on_cifar(process, tmp_path, name):
-    "The command reads torchvision's files from the folder it is given; neither cache nor network is needed, and the record knows no path."
+    """The command reads torchvision's files from the folder it is given; neither cache nor network
+    is needed, and the record knows no path."""
     status, said = ended(process(TRAIN, name, tmp_path/'root', tmp_path/'out'))
     assert status == 0, said
     path, = (tmp_path/'out').glob(f'{name}_asym-0.4_ce_s0_*.json')

@@ -1,4 +1,5 @@
-"A grid may be killed with `kill -9` at any moment, and shared: in the end every run is on record, once, as if nothing had happened."
+"""A grid may be killed with `kill -9` at any moment, and shared: in the end every run is on record,
+once, as if nothing had happened."""
 import json
 import signal
 import subprocess
@@ -57,7 +58,8 @@ def undisturbed(worker, tmp_path):
 
 @slow
 def test_killed_ten_times(worker, undisturbed, tmp_path):
-    "Ten workers killed one after the other at random moments, then one that is left alone: the undisturbed records, and no others."
+    """Ten workers killed one after the other at random moments, then one that is left alone: the
+    undisturbed records, and no others."""
     out, rng = tmp_path/'out', Random(0)
     for _ in range(10):
         w = worker(out)
@@ -92,7 +94,8 @@ def test_one_dies_the_other_takes_over(worker, undisturbed, tmp_path):
 
 @slow
 def test_command_killed_and_started_again(undisturbed, tmp_path):
-    "`sgn_grid` itself, two workers: killed, its workers go with it; started again, it does what is left."
+    """`sgn_grid` itself, two workers: killed, its workers go with it; started again, it does what
+    is left."""
     out = tmp_path/'out'
     cmd = [BIN/'sgn_grid', tmp_path/'grid.toml', '--workers', '2', '--device', 'cpu', '--out', out]
     p = subprocess.Popen(cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,5 @@
-"The lessons: each has its parts, its solutions run, and the slides' fourteen statements can be found."
+"""The lessons: each has its parts, its solutions run, and the slides' fourteen statements can be
+found."""
 import ast
 import json
 import re
@@ -31,7 +32,8 @@ def prose(name): return '\n\n'.join(text(c) for c in cells(name) if c['cell_type
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_parts(name):
-    "A lesson asks, answers, warns and sets three exercises; its equations have the slides' numbers."
+    """A lesson asks, answers, warns and sets three exercises; its equations have the slides'
+    numbers."""
     md = prose(name)
     for part in ('**The question.**', '**The idea.**', '## What can go wrong', '## Exercises'): assert part in md, part
     for k in LESSONS[name]: assert rf'\tag{{{k}}}' in md, k
@@ -39,7 +41,8 @@ def test_parts(name):
 
 @pytest.mark.parametrize('name', sorted(p.stem for p in NBS.glob('*.ipynb')))
 def test_figures_have_alt_text(name):
-    "Whoever cannot see a picture is told what it shows. The text is YAML, so a colon and a blank would end it, unless it is quoted."
+    """Whoever cannot see a picture is told what it shows. The text is YAML, so a colon and a blank
+    would end it, unless it is quoted."""
     for c in cells(name):
         if not any('image/png' in o.get('data', {}) for o in c.get('outputs', ())): continue
         alt = re.search(r'^#\| fig-alt: (.+)$', text(c), re.M)

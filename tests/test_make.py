@@ -1,4 +1,5 @@
-"The two commands: they set up once, tell what is missing, and work from anywhere. A fake Python stands in: no network."
+"""The two commands: they set up once, tell what is missing, and work from anywhere. A fake Python
+stands in: no network."""
 import os
 import shutil
 import time
@@ -36,7 +37,8 @@ def project(tmp_path): return Project(tmp_path/'project')
 
 
 def test_second_demo_installs_nothing(project):
-    "The first run makes .venv, installs what the demo needs and says so; the second runs the demo at once."
+    """The first run makes .venv, installs what the demo needs and says so; the second runs the demo
+    at once."""
     assert 'one time' in project.make('demo').stdout
     assert project.installed() == ['.'] and '-m venv .venv' in project.log.read_text()
     assert project.make('demo').stdout == ''

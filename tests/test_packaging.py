@@ -136,7 +136,8 @@ def test_one_version():
 
 @pytest.mark.parametrize('path', sorted(files(ROOT/'.github', '*.yml')), ids=lambda p: p.stem)
 def test_workflow_is_valid(path):
-    "Each workflow parses, and each of its jobs has steps that run something (or calls another workflow)."
+    """Each workflow parses, and each of its jobs has steps that run something (or calls another
+    workflow)."""
     flow = yaml.load(path.read_text(), Loader=yaml.BaseLoader)  # BaseLoader: `on` stays a word
     assert {'name', 'on', 'jobs'} <= flow.keys()
     for job in flow['jobs'].values():
@@ -195,7 +196,8 @@ def needed(names):
 
 @pytest.fixture
 def clean(wheel, tmp_path):
-    "A Python that knows the wheel and what it needs, and no extra: links to what is installed here."
+    """A Python that knows the wheel and what it needs, and no extra: links to what is installed
+    here."""
     venv.create(tmp_path/'clean', symlinks=os.name != 'nt')
     python = tmp_path/'clean'/Path(sys.executable).relative_to(sys.prefix)
     code = 'import sysconfig; print(sysconfig.get_path("purelib"))'
@@ -213,7 +215,8 @@ main_report('photos --epochs 5 --device cpu'.split())"""
 
 @slow
 def test_wheel_trains_and_reports_without_extras(clean, tmp_path):
-    "What the wheel needs is enough for a training and for a label report; no extra is there to help."
+    """What the wheel needs is enough for a training and for a label report; no extra is there to
+    help."""
     assert run(clean, '-c', 'import nbdev', cwd=tmp_path, ok=False).returncode
     run(clean, '-c', TRAIN, cwd=tmp_path)
     assert list((tmp_path/'runs').glob('digits_*.json'))

@@ -1,4 +1,5 @@
-"Two processes that share the batches compute what one does, for every method; a killed one ends both, and any number goes on."
+"""Two processes that share the batches compute what one does, for every method; a killed one ends
+both, and any number goes on."""
 import json
 import os
 import subprocess

@@ -1,4 +1,5 @@
-"A search may be shared, and killed at any moment: in the end every method has had its trials, and no more."
+"""A search may be shared, and killed at any moment: in the end every method has had its trials, and
+no more."""
 import subprocess
 import time
 from random import Random
@@ -63,7 +64,8 @@ def test_two_processes_share_one_study(worker, tmp_path):
 @posix
 @slow
 def test_killed_again_and_again(worker, tmp_path):
-    "Six workers killed at random moments, then one that is left alone: every trial that was cut short has been run, with the same settings."
+    """Six workers killed at random moments, then one that is left alone: every trial that was cut
+    short has been run, with the same settings."""
     rng = Random(0)
     for _ in range(6):
         w = worker()

@@ -29,7 +29,8 @@ def count_all(toy, *flags):
     return p.returncode, p.stdout.splitlines()[-1], p.stdout
 
 def test_counts_notebooks_and_tests(toy):
-    "Notebooks and pytest tests are added up, a failure is shown with its cell and ends with exit code 1."
+    """Notebooks and pytest tests are added up, a failure is shown with its cell and ends with exit
+    code 1."""
     toy('00_good.ipynb', code('import os; assert os.getcwd().endswith("nbs") and os.environ["IN_TEST"]'))
     toy('01_bad.ipynb', code('assert 1 == 2, "one is not two"'))
     (toy.root/'tests/test_toy.py').write_text('import pytest\ndef test_a(): pass\ndef test_b(): pytest.skip("why")\ndef test_c(): assert 0\n')
@@ -49,7 +50,8 @@ def test_nothing_to_test_is_a_failure(toy):
     assert count_all(toy)[:2] == (1, '0 passed, 0 failed')
 
 def test_readme_from_a_notebook(toy):
-    "Words, code and outputs in; hidden cells, directives and progress bars out; pictures as files; the same twice."
+    """Words, code and outputs in; hidden cells, directives and progress bars out; pictures as
+    files; the same twice."""
     toy('index.ipynb', code('#| default_exp x'), md('# toy\n> One line.'), code('#| hide\nsecret()'),
         md('See [the geometry](00_compositional.ipynb), [the paper](https://example.org).'),
         code('#| fig-cap: A line\nplot()', dict(output_type='stream', name='stderr', text='50%|###'), shown(**{'image/png': PNG})),
