@@ -37,7 +37,8 @@ def killing(self, *args):
 if sys.argv[2] == 'kill': training.Run.save, training.Run.due = killing, lambda self, every: True
 rng = np.random.default_rng(0); X = rng.normal(size=(200, 5)); y = X[:, 0] > 0
 clf = SGNClassifier(epochs=12, val_share=.1, checkpoint=sys.argv[1] or None).fit(X, y)
-print(repr(clf.predict_proba(X).sum(0).tolist()), clf.labels_['votes'].sum().item(), repr(clf.labels_['votes'][:, 0].tolist()))
+votes = clf.labels_['votes']
+print(repr(clf.predict_proba(X).sum(0).tolist()), votes.sum().item(), repr(votes[:, 0].tolist()))
 '''
 
 @slow
@@ -45,7 +46,8 @@ def test_killed_and_gone_on(tmp_path):
     """Killed in mid-epoch and started again: the numbers, and the votes, of a run that nobody
     disturbed."""
     whole = run(sys.executable, '-c', KILLED, '', '', cwd=tmp_path).stdout
-    assert run(sys.executable, '-c', KILLED, tmp_path/'c', 'kill', cwd=tmp_path, ok=False).returncode == 9
+    killed = run(sys.executable, '-c', KILLED, tmp_path/'c', 'kill', cwd=tmp_path, ok=False)
+    assert killed.returncode == 9
     assert run(sys.executable, '-c', KILLED, tmp_path/'c', '', cwd=tmp_path).stdout == whole
 
 def test_the_users_random_numbers_are_left_alone():
@@ -55,7 +57,8 @@ def test_the_users_random_numbers_are_left_alone():
     torch.manual_seed(1); np.random.seed(1)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
     SGNClassifier(epochs=2).fit(X, y).predict(X)
-    assert torch.equal(torch.get_rng_state(), before[0]) and np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
 
 @pytest.mark.parametrize('missing', ['onnx', 'pandas'])
 def test_an_extra_that_is_missing_is_named(missing, tmp_path):
@@ -68,4 +71,5 @@ clf = SGNClassifier(epochs=1).fit(np.eye(8), [0, 1]*4)
 try: {"clf.to_onnx('x.onnx')" if missing == 'onnx' else 'label_report(clf)'}
 except ImportError as e: print(e)'''
     said = run(sys.executable, '-c', code, cwd=tmp_path).stdout
-    assert f'sgn_nb[{"export" if missing == "onnx" else "report"}]' in said and list(tmp_path.iterdir()) == []
+    assert f'sgn_nb[{"export" if missing == "onnx" else "report"}]' in said
+    assert list(tmp_path.iterdir()) == []

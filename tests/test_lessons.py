@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
-LESSONS = {'00_compositional': (), '01_targets': (1, 3, 4), '02_gaussian': (2, 5), '03_shifted_gaussian': (2, 6, 7), '04_ema': (), '25_sgn': (2,)}
+LESSONS = {'00_compositional': (), '01_targets': (1, 3, 4), '02_gaussian': (2, 5),
+           '03_shifted_gaussian': (2, 6, 7), '04_ema': (), '25_sgn': (2,)}
+PARTS = '**The question.**', '**The idea.**', '## What can go wrong', '## Exercises'
 STATEMENTS = {  # name -> lesson, what it must say
     'simplex':       ('00_compositional',    r'\Delta^{D-1} = \Big\{ p = (p_1, p_2, \dots, p_D)'),
     'space':         ('00_compositional',    r'\mathbb{R}^D = \{ x = (x_1, x_2, \dots, x_D)'),
@@ -35,7 +37,7 @@ def test_parts(name):
     """A lesson asks, answers, warns and sets three exercises; its equations have the slides'
     numbers."""
     md = prose(name)
-    for part in ('**The question.**', '**The idea.**', '## What can go wrong', '## Exercises'): assert part in md, part
+    for part in PARTS: assert part in md, part
     for k in LESSONS[name]: assert rf'\tag{{{k}}}' in md, k
     assert [n for n,_ in EXERCISE.findall(md)]==['1', '2', '3']
 
