@@ -45,6 +45,8 @@ def pyproject(cfg):
 def main():
     config = ConfigParser(delimiters=['='])
     config.read(ROOT/'settings.ini', encoding='utf-8')
-    (ROOT/'pyproject.toml').write_text(pyproject(config['DEFAULT']), encoding='utf-8')
+    path, text = ROOT/'pyproject.toml', pyproject(config['DEFAULT'])
+    if path.read_text(encoding='utf-8') != text:  # a newer file would be installed again by `make`
+        path.write_text(text, encoding='utf-8')
 
 if __name__ == '__main__': main()
