@@ -1,8 +1,13 @@
-"The site: its sidebar names every notebook, and the check in the browser fails for each thing that can break."
-import shutil, struct, sys, zlib
+"""The site: its sidebar names every notebook, and the check in the browser fails for each thing
+that can break."""
+import shutil
+import struct
+import sys
+import zlib
 from base64 import b64encode
 from importlib.util import find_spec
-import pytest, re
+import pytest
+import re
 from conftest import ROOT, files, run
 
 def png(shade):
@@ -104,7 +109,8 @@ def test_sidebar_names_every_notebook_once():
 
 @needs_site
 def test_the_playground_agrees_with_the_package():
-    "The sliders' JavaScript and sgn_nb are two implementations: what one shows, the other computes."
+    """The sliders' JavaScript and sgn_nb are two implementations: what one shows, the other
+    computes."""
     import torch
     from playwright.sync_api import sync_playwright
     from sgn_nb.compositional import ilr, ilr_inv
