@@ -89,14 +89,15 @@ def _settings(text):
 # %% ../nbs/59_cli.ipynb #1c40795d
 def _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size):
     "The data set that the options ask for, and what they add to its spec."
-    from sgn_nb.data import DATASETS, image_folder, load_data, own_data, train_size
-    own = Path(dataset) if Path(dataset).is_dir() else own_data(dataset, root or None)
+    from sgn_nb.data.folder import image_folder
+    from sgn_nb.data.sources import is_streamed, load_data, train_size, user_path
+    own = Path(dataset) if Path(dataset).is_dir() else user_path(dataset, root or None)
     if own and own.is_dir():
         if root and own==Path(dataset): raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
         data = image_folder(own, labels, file_column, label_column, clean_column or None, classes=_names(classes), size=image_size, unlisted=unlisted)
         return data,{'dataset': data.name, 'label_column': label_column, 'clean_column': clean_column, 'image_size': image_size, 'noise': 'none'}
     if not own: train_size(dataset)                                               # says so if there is nothing of that name
-    if isinstance(DATASETS.get(dataset), str): raise ValueError(f'{dataset} has a recipe of its own: sgn_grid experiments/table3.toml --only {dataset}')
+    if is_streamed(dataset): raise ValueError(f'{dataset} has a recipe of its own: sgn_grid experiments/table3.toml --only {dataset}')
     for name,v,usual in (('labels', labels, 'labels.csv'), ('file_column', file_column, 'file'), ('label_column', label_column, 'label'),
                          ('clean_column', clean_column, ''), ('classes', classes, ''), ('unlisted', unlisted, 'error'), ('image_size', image_size, None)):
         if v!=usual: raise ValueError(f'{name} is for a folder of images with a CSV, and {dataset!r} is not a folder')
@@ -165,11 +166,11 @@ def sgn_grid(
 ):                        # how many runs are recorded, failed, to do
     "Run all that a file asks for, skipping what is recorded; killed at any moment and started again, it goes on."
     from dataclasses import replace
-    from sgn_nb.data import DATASETS
+    from sgn_nb.data.sources import is_streamed
     from sgn_nb.experiments import read_grid
     from sgn_nb.grids import chosen, forget_failures, run_grid, state
     specs,out = read_grid(file),out or f'runs/{Path(file).stem}'
-    if skip_bad: specs = [replace(s, skip_bad=True) if isinstance(DATASETS.get(s.dataset), str) else s for s in specs]
+    if skip_bad: specs = [replace(s, skip_bad=True) if is_streamed(s.dataset) else s for s in specs]
     specs = chosen(specs, only)
     if dry_run:
         for s in specs: print(f'{state(s, out):9} {s.id}')
@@ -234,7 +235,7 @@ def sgn_table(
 # %% ../nbs/59_cli.ipynb #6e054952
 def _listed(folder, labels, file_column):
     "The files of the training rows, in order, as `image_folder` reads them."
-    from sgn_nb.data import read_table
+    from sgn_nb.data.folder import read_table
     table = read_table(next(p for p in (Path(folder)/labels, Path(labels)) if p.is_file()))
     part = table.get('split', ['train']*len(table[file_column]))
     return [f.strip() for f,s in zip(table[file_column], part) if s.strip()=='train']
@@ -264,15 +265,16 @@ def sgn_report(
     except ImportError as e: raise ImportError('sgn_report needs pandas: pip install "sgn_nb[report]"') from e
     import numpy as np
     from sgn_nb.classifier import SGNClassifier
-    from sgn_nb.data import class_counts, image_folder
+    from sgn_nb.data.examples import class_counts
+    from sgn_nb.data.folder import image_folder
     from sgn_nb.label_report import doubts, summary_line, write_report
-    from sgn_nb.pixels import complain
+    from sgn_nb.base.errors import raise_listing
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
     try: data = image_folder(folder, labels, file_column, label_column, classes=_names(classes), size=image_size, unlisted=unlisted)
     except ValueError as e:
         for name in getattr(e, 'names', ()): print(name, file=sys.stderr)           # all of them; the message has the first ten
         raise
-    complain('classes must have at least 5 images each: correct or leave out', [f'{c} ({n})' for c,n in zip(data.classes, class_counts(data.train, data.K)['given'].tolist()) if n<5])
+    raise_listing('classes must have at least 5 images each: correct or leave out', [f'{c} ({n})' for c,n in zip(data.classes, class_counts(data.train, data.K)['given'].tolist()) if n<5])
     Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=Path(out).absolute().parent): pass                # a place that cannot be written to: now, and not after the training
     files,checkpoint = _listed(folder, labels, file_column),Path(f'{out}.ckpt')

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import torch
 from .compositional import ilr
 from .methods.registry import METHODS
-from .names import lookup
+from .base.errors import lookup
 from .records import predictors, reported
 from .tables import by_seed, paired, result
 from .shifted_gaussian import effective_target, shift_weight

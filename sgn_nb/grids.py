@@ -22,7 +22,7 @@ from threading import Thread
 import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
-from .data import train_size
+from .data.sources import train_size
 from .experiments import Spec, read_grid
 from .faster import keep_memory
 from .processes import launched

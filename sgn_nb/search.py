@@ -20,7 +20,7 @@ from .experiments import RANGES, Spec, read_toml, specs_of
 from .files import written
 from .grids import chosen, claimed, crew, recorded
 from .methods.registry import METHODS, method_class
-from .names import lookup
+from .base.errors import lookup
 from .records import environment, reported, rounded
 from .tables import Table
 

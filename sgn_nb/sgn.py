@@ -13,7 +13,7 @@ from .ema import EMA
 from .compositional import upcast
 from .gaussian import isotropic_nll, loss_weight, rank_one_nll
 from .methods.base import Method
-from .names import lookup
+from .base.errors import lookup
 from .shifted_gaussian import shift_weight, shifted_residual
 from .targets import to_target, soft_targets, to_probs
 

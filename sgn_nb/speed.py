@@ -21,13 +21,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 from .compositional import ilr
-from .data import Batches, from_arrays
+from .data.batches import Augment, Batches
+from .data.examples import from_arrays
 from .experiments import Spec, training_flops
 from .faster import compiled, keep_memory
 from .methods.registry import METHODS, method_class
-from .names import lookup
+from .base.errors import lookup
 from .nets import NETS, net_maker
-from .real_world import Streamed, clothing1m, toy_clothing1m
+from .data.streamed import clothing1m, toy_clothing1m
 from .records import environment, rounded
 from .sgn import SGNLoss
 from .tables import Table
@@ -212,11 +213,11 @@ def data_times(
     "How fast batches come, without a network."
     d = _noise(batch*steps)
     per_second = lambda b: sum(len(x) for x,*_ in b)/timed(lambda: [None for _ in b], device)
-    found = {'memory': per_second(Batches(d, d.train, batch, seed=0, pad=4, flip=True, device=device))}
+    found = {'memory': per_second(Batches(d, d.train, batch, seed=0, augment=Augment(pad=4, flip=True), device=device))}
     with TemporaryDirectory() as tmp:
         toy_clothing1m(tmp, images)
         s = clothing1m(tmp, size, counts=None)
-        return found | {'disk': per_second(Streamed(s, s.train, min(batch, len(s.train)), seed=0, flip=True, device=device))}
+        return found | {'disk': per_second(Batches(s, s.train, min(batch, len(s.train)), seed=0, augment=Augment(flip=True), device=device))}
 
 def fit_share(
     name:str,              # one of `METHODS`
@@ -229,7 +230,7 @@ def fit_share(
 )->dict:                   # `examples_per_second` in `fit`; `share` of the bare step's
     "What the training loop leaves of the speed of the bare step."
     d,on = _noise(batch*steps),accelerator('cpu' if device=='cpu' else 'auto', precision)
-    train = Batches(d, d.train, batch, seed=0, pad=4, flip=True, device=on.device)
+    train = Batches(d, d.train, batch, seed=0, augment=Augment(pad=4, flip=True), device=on.device)
     bare,inside = stepper(name, net, batch, precision, on.device),lambda: fit(_made(name, net, (3, 32, 32), d.K, d.train.y), train, {}, 1, lr=1e-3, on=on)['seconds']['train']
     bare(); inside()
     pairs = [(inside(), sum(timed(bare, on.device) for _ in range(steps))) for _ in range(rounds)]

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 from .faster import compiled
 from .files import written
-from .names import lookup
+from .base.errors import lookup
 from .metrics import EpochStats, evaluate
 from .processes import agreed, check_shares, launched, processes, rank, total
 

@@ -10,7 +10,7 @@ import inspect
 import torch
 from torch import nn
 from fastcore.basics import patch
-from ..names import lookup
+from ..base.errors import lookup
 from ..targets import check_labels
 
 # %% ../../nbs/20_method.ipynb #00a1465d

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from fastcore.basics import patch
 from .base import Method
-from ..noise import Noise
+from ..data.noise import Noise
 from ..processes import drawn, in_order
 
 # %% ../../nbs/21_loss_methods.ipynb #5f339444

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
 from .base import Method
-from ..names import lookup
+from ..base.errors import lookup
 from ..processes import gathered, total
 
 # %% ../../nbs/22_memory_methods.ipynb #4eaff774
