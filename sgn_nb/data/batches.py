@@ -34,8 +34,8 @@ def shift_flip(
     b,c,h,w = x.shape
     high,wide = h+2*pad,w+2*pad
     x = x.permute(0, 2, 3, 1)
-    both = F.pad(torch.cat([x, x.flip(2)]), (0, 0, pad, pad, pad, pad))     # `[2b, high, wide, C]`
-    pieces = both.as_strided((2*b*high*wide - w + 1, w*c), (c, 1))          # row p: w pixels, from pixel p on
+    both = F.pad(torch.cat([x, x.flip(2)]), (0, 0, pad, pad, pad, pad))  # `[2b, high, wide, C]`
+    pieces = both.as_strided((2*b*high*wide - w + 1, w*c), (c, 1))  # row p: w pixels from p on
     image,row = (torch.arange(n, device=x.device) for n in (b, h))
     top = (image + b*flip)*high + dy                                        # of each crop
     left = torch.where(flip, 2*pad-dx, dx)
@@ -141,7 +141,8 @@ def read(self:Disk,
         pin_memory=str(self.device).startswith('cuda'), generator=torch.Generator().manual_seed(0))
     for x in loader:
         if isinstance(x, list):
-            raise_listing('images that cannot be decoded after all, take them out of the lists', x, 5)
+            raise_listing('images that cannot be decoded after all, '
+                          'take them out of the lists', x, 5)
         x = x.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         yield x.sub_(self.mean).div_(self.std)
 
@@ -293,7 +294,8 @@ class Mixup:
         train:Batches,  # whose examples are mixed
         K:int,          # number of classes
     ):
-        if processes()>1: check_shares(train.batch, train.last, 2, 'images to mix')   # neighbours stay together
+        if processes()>1:                                  # neighbours stay together
+            check_shares(train.batch, train.last, 2, 'images to mix')
         self.train,self.K = train,K
         self.y,self.true = train.y,train.true
         self.batch,self.last = train.batch,train.last

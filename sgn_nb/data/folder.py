@@ -55,7 +55,7 @@ def find_table(
     raise FileNotFoundError(f'no table {labels_csv}, in {folder} or here')
 
 # %% ../../nbs/12_folder.ipynb #3a4df73d
-IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')   # what counts as an image that ought to be in the table
+IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
 
 def _check_files(folder, files, unlisted, table):
     "Every file is listed once and there; every image that is there is listed, unless that does not matter."
@@ -123,11 +123,13 @@ def _class_names(labels, classes, table):
 # %% ../../nbs/12_folder.ipynb #40c9918e
 def _check_given(given, true, column, clean_col):
     "Given labels are among the true ones."
-    raise_listing(f'labels in {column} that never occur in {clean_col} (if they are classes all the '
-                  'same, name all classes: classes=[...], or --classes)', sorted(given-true))
+    raise_listing(f'labels in {column} that never occur in {clean_col} (if they are classes '
+                  'all the same, name all classes: classes=[...], or --classes)',
+                  sorted(given-true))
 
 # %% ../../nbs/12_folder.ipynb #2359f1ee
-CIFAR10_NAMES = tuple('airplane automobile bird cat deer dog frog horse ship truck'.split())     # in the order of their ids
+CIFAR10_NAMES = ('airplane', 'automobile', 'bird', 'cat', 'deer',
+                 'dog', 'frog', 'horse', 'ship', 'truck')             # in the order of their ids
 
 def _asym_map(classes):
     "CIFAR-10's class map for its names in this order; `None` for other names."
@@ -137,17 +139,17 @@ def _asym_map(classes):
 
 # %% ../../nbs/12_folder.ipynb #96e1e746
 def image_folder(
-    path,                     # the folder
+    path,            # the folder
     labels_csv='labels.csv',  # the table, below the folder or anywhere else
-    file_col='file',          # its column of file names: relative to the folder, or whole paths below it
-    label_col='label',        # its column of given labels: names, or numbers
-    clean_col=None,           # its column of true labels, where they are known
-    split_col='split',        # its column of 'train' and 'test'; if there is none, all rows are for training
-    classes=None,             # class names in order; those that occur, sorted, unless given
+    file_col='file',  # its column of file names: relative to the folder, or whole paths below it
+    label_col='label',  # its column of given labels: names, or numbers
+    clean_col=None,  # its column of true labels, where they are known
+    split_col='split',  # its column of 'train' and 'test'; if there is none, all rows are for training
+    classes=None,    # class names in order; those that occur, sorted, unless given
     size:int=None,            # scale the middle squares of the images to `size` × `size` pixels
-    unlisted='error',         # images that the table does not list: 'error' or 'ignore'
-    **fields,                 # further fields of `Data`: asym_map, mean, std
-)->Data:                      # images `[N, 3, H, W]`; named after the folder
+    unlisted='error',  # images that the table does not list: 'error' or 'ignore'
+    **fields,        # further fields of `Data`: asym_map, mean, std
+)->Data:             # images `[N, 3, H, W]`; named after the folder
     "A data set from a folder of images and a CSV of labels."
     source = find_table(path, labels_csv)
     table,name = read_table(source),source.name
@@ -160,17 +162,24 @@ def image_folder(
     train,test = _rows(table, split_col)
     labels = _check_labels(name, files, given, best, train, test, label_col, clean_col, classes)
     classes = _class_names(labels, classes, name)
-    number = {c: k for k,c in enumerate(classes)}
-    def ids(labels, rows): return [number[labels[i]] for i in rows]
-    x,n = pixels(path, [files[i] for i in train+test], size),len(train)
-    arrays = {'x': x[:n], 'y': ids(given, train), 'true': ids(best, train) if clean_col else None}
-    if test: arrays |= {'x_test': x[n:], 'y_test': ids(best, test)}
+    x = pixels(path, [files[i] for i in train+test], size)
+    arrays = _arrays(x, given, best, train, test, classes)
+    if not clean_col: arrays['true'] = None
     fields = {'asym_map': _asym_map(classes)} | fields
     return from_arrays(**arrays, name=path.name, classes=classes, **fields)
 
 # %% ../../nbs/12_folder.ipynb #a17bbd4a
 def _column(table, column, name):
     return [v.strip() for v in lookup(f'column of {name}', column, table)]
+
+def _arrays(x, given, best, train, test, classes):
+    "What `from_arrays` is given: images and class ids, of training and of test rows."
+    number = {c: k for k,c in enumerate(classes)}
+    def ids(labels, rows): return [number[labels[i]] for i in rows]
+    n = len(train)
+    arrays = {'x': x[:n], 'y': ids(given, train), 'true': ids(best, train)}
+    if test: arrays |= {'x_test': x[n:], 'y_test': ids(best, test)}
+    return arrays
 
 def _check_labels(name, files, given, best, train, test, label_col, clean_col, classes):
     "All labels that are used; a `ValueError` where one is empty, or a given one is no true one."

@@ -39,7 +39,7 @@ ASYM_MAPS = dict(
 )
 
 # %% ../../nbs/10_noise.ipynb #b0ced866
-HUMAN = {                                      # name -> number of classes, column of the authors' file
+HUMAN = {                      # name -> number of classes, column of the authors' file
     'cifarn-aggregate': (10, 'aggre_label'),
     'cifarn-worst':     (10, 'worse_label'),
     'cifarn-random1':   (10, 'random_label1'),
@@ -58,13 +58,15 @@ class Noise:
 
     def __post_init__(self):
         lookup('noise', self.kind, [*KINDS, *HUMAN] if self.T is None else ['matrix'])
-        if not (isinstance(self.rate, Real) and 0<=self.rate<=1): raise _bad_rate(self.kind, self.rate)
+        if not (isinstance(self.rate, Real) and 0<=self.rate<=1):
+            raise _bad_rate(self.kind, self.rate)
         if self.kind in ('none', *HUMAN) and self.rate:
             raise ValueError(f'noise {self.kind!r} has no rate, got {self.rate}')
         object.__setattr__(self, 'rate', float(self.rate))
 
 def _bad_rate(kind, rate, advice=''):
-    return ValueError(f'the rate of {kind!r} noise must be a number in [0, 1], got {rate!r}{advice}')
+    return ValueError(f'the rate of {kind!r} noise must be a number in [0, 1], '
+                      f'got {rate!r}{advice}')
 
 # %% ../../nbs/10_noise.ipynb #8d6933ad
 @patch(cls_method=True)
@@ -111,15 +113,17 @@ def from_matrix(cls:Noise,
     sums = T.sum(1)
     worst = (sums-1).abs().argmax().item()
     if not abs(sums[worst]-1)<1e-4:
-        raise ValueError(f'T must have rows that sum to 1, got {sums[worst].item():g} in row {worst}')
+        raise ValueError('T must have rows that sum to 1, '
+                         f'got {sums[worst].item():g} in row {worst}')
     return cls('matrix', 1., tuple(map(tuple, T.tolist())))
 
 # %% ../../nbs/10_noise.ipynb #06a0332b
 def _successors(noise, K, asym_map):
     "What each class is mistaken for, `[K]`: itself where the map is silent."
     if asym_map is None or not len(asym_map):
-        raise ValueError(f'{noise} needs asym_map, the data set\'s own class map, got {asym_map!r}; '
-                         f'pair-{noise.rate:g} flips class i to i+1 and needs no map')
+        raise ValueError(f"{noise} needs asym_map, the data set's own class map, "
+                         f'got {asym_map!r}; pair-{noise.rate:g} flips class i to i+1 '
+                         'and needs no map')
     pairs = asym_map.items() if hasattr(asym_map, 'items') else enumerate(asym_map)
     successor = dict(pairs)
     for a,b in successor.items():
@@ -253,7 +257,7 @@ def _judge(D, K, seed):
 
 # %% ../../nbs/10_noise.ipynb #7941e42c
 def heat_map(
-    T,             # `[K, K]`, from `Noise.matrix` or `realised_matrix`; row = true class, column = given label
+    T,  # `[K, K]`, from `Noise.matrix` or `realised_matrix`; row = true class, column = given label
     classes=None,  # class names, `[K]`
     ax=None,       # matplotlib axes; a new figure if None
     title='',
@@ -278,16 +282,19 @@ def _write_cells(ax, T, classes):
 
 # %% ../../nbs/10_noise.ipynb #8d341205
 CIFARN_URL = 'https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/'
-CIFARN = {                                     # number of classes -> file, checksum
-    10: ('CIFAR-10_human.pt', 'sha256:873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310'),
-    100: ('CIFAR-100_human.pt', 'sha256:bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394'),
+CIFARN = {                     # number of classes -> file, checksum
+    10: ('CIFAR-10_human.pt',
+         'sha256:873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310'),
+    100: ('CIFAR-100_human.pt',
+          'sha256:bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394'),
 }
 
 # %% ../../nbs/10_noise.ipynb #ffec61c1
 def _arrays_only(file):
     "Unpickle an open file that may hold integer arrays, lists and text, and nothing else."
     rebuild,*_ = np.empty(0).__reduce__()
-    names = [f'numpy.{core}.multiarray._reconstruct' for core in ('core', '_core')]  # before NumPy 2, and since
+    cores = ('core', '_core')                                    # before NumPy 2, and since
+    names = [f'numpy.{core}.multiarray._reconstruct' for core in cores]
     allowed = [*((rebuild, name) for name in names), np.ndarray, np.dtype, type(np.dtype('int64'))]
     with torch.serialization.safe_globals(allowed):
         try: return torch.load(file, weights_only=True)
@@ -333,8 +340,8 @@ def _fetch(name, checksum, cached):
 # %% ../../nbs/10_noise.ipynb #b0a3689b
 def human_labels(
     column:str,  # one of `HUMAN`: 'cifarn-worst'
-    root=None,   # folder with the authors' file; by default that of `SGN_DATA`, then the cache, then their repository
-)->tuple:        # clean labels, human labels, `[50000]` each, int64, in the order of CIFAR's Python version
+    root=None,  # folder with the authors' file; by default that of `SGN_DATA`, then the cache, then their repository
+)->tuple:  # clean labels, human labels, `[50000]` each, int64, in the order of CIFAR's Python version
     "What people called CIFAR's training images (CIFAR-N, Wei et al. 2022), beside what they are."
     K,key = lookup('noise', column, HUMAN)
     columns = _cifarn(K, root)
@@ -349,7 +356,8 @@ def _answers(noise, y, K):
     whole = (f'{noise} belongs to the {len(clean):,} training images of CIFAR-{K_human}, '
              'in the order of its Python version')
     if len(y)!=len(clean):
-        raise ValueError(f'{whole}, and y has {len(y):,} labels: noise comes before any split or subset')
+        raise ValueError(f'{whole}, and y has {len(y):,} labels: '
+                         'noise comes before any split or subset')
     n = max(K, K_human)
     if torch.equal(y.bincount(minlength=n), clean.bincount(minlength=n)):
         raise ValueError(f'{whole}, and y has them in another order, as TensorFlow Datasets does: '

@@ -103,7 +103,8 @@ def file_hash(
 )->str:      # 64 hexadecimal digits
     "Which files these are, by all of their bytes, in this order."
     def digest(name):
-        with open(os.path.join(folder, name), 'rb') as f: return bytes.fromhex(content_hash(f.read()))
+        with open(os.path.join(folder, name), 'rb') as f: blob = f.read()
+        return bytes.fromhex(content_hash(blob))
     digests = map_in_threads(digest, files, f'reading {Path(folder).resolve().name}')
     return content_hash(*digests)
 

@@ -69,12 +69,12 @@ def _broken(path):
     try: decode(path)
     except Exception as e: return type(e).__name__
 
-# %% ../../nbs/14_streamed.ipynb #6834dc34
+# %% ../../nbs/14_streamed.ipynb #b7a41537
 def inspect_files(
-    folder,         # where the files are
+    folder,     # where the files are
     names:list,     # their names below it
     source:str,     # in which list, for the message
-)->tuple:           # sizes `[N]`, bytes; the positions of those that cannot be decoded, with the reason
+)->tuple:       # sizes `[N]`, bytes; the positions of those that cannot be decoded, with the reason
     "Look at every file; a `ValueError` where some are not there."
     def look(name):
         path = os.path.join(folder, name)
@@ -138,7 +138,8 @@ def find_folder(
     missing = ', '.join(n for n in needs if not (folder/n).exists())
     if not missing: return folder
     fault = f'there is no {missing}' if folder.is_dir() else 'there is no such folder'
-    raise FileNotFoundError(f"no {name} in {root}: looked for {name}/ with {', '.join(needs)} in it, "
+    contents = ', '.join(needs)
+    raise FileNotFoundError(f'no {name} in {root}: looked for {name}/ with {contents} in it, '
                             f'and {fault}. {advice}')
 
 # %% ../../nbs/14_streamed.ipynb #44ad0c93
@@ -162,26 +163,27 @@ def check_counts(
 # %% ../../nbs/14_streamed.ipynb #6f5f6732
 CLOTHES = ('T-shirt', 'Shirt', 'Knitwear', 'Chiffon', 'Sweater', 'Hoodie', 'Windbreaker', 'Jacket',
            'Down coat', 'Suit', 'Shawl', 'Dress', 'Vest', 'Underwear')
-_LISTS = {                                # names -> table of their labels; training, validation, test
+_LISTS = {                      # names -> table of their labels; training, validation, test
     'noisy_train_key_list.txt': 'noisy_label_kv.txt',
     'clean_val_key_list.txt':   'clean_label_kv.txt',
     'clean_test_key_list.txt':  'clean_label_kv.txt',
 }
 _TABLES = ('clean_label_kv.txt', 'noisy_label_kv.txt')
 
-# %% ../../nbs/14_streamed.ipynb #41ee5e76
+# %% ../../nbs/14_streamed.ipynb #02d4a58c
 def clothing1m(
-    root=None,                     # the folder that holds `clothing1m`; by default that of `SGN_DATA`
+    root=None,                   # the folder that holds `clothing1m`; by default that of `SGN_DATA`
     size:int=224,                  # of the crops, pixels, from images scaled to 8/7 of it
     skip_bad:bool=False,           # leave out images that cannot be decoded
-    counts=COUNTS['clothing1m'],   # numbers of images; None: whatever is there
-)->Data:                           # images stay on the disk
+    counts=COUNTS['clothing1m'],  # numbers of images; None: whatever is there
+)->Data:                         # images stay on the disk
     "Clothing1M: noisy labels to train on, people's for validation and test. Xiao et al. 2015."
     home = find_folder('clothing1m', root, ['images'])
     below = 'annotations/' if (home/'annotations').is_dir() else ''
     find_folder('clothing1m', root, [below+f for f in (*_LISTS, *_TABLES)])
     tables = {table: read_labels(home/below/table, 14) for table in _TABLES}
-    labels = {keys: _labels_of(home/below/keys, tables[table], table) for keys,table in _LISTS.items()}
+    labels = {keys: _labels_of(home/below/keys, tables[table], table)
+              for keys,table in _LISTS.items()}
     check_counts('clothing1m', labels.values(), counts)
     sources = [(home, part, keys) for keys,part in labels.items()]
     return _data('clothing1m', sources, CLOTHES, size, round(size*8/7), skip_bad,
@@ -240,11 +242,11 @@ def toy_clothing1m(
 
 # %% ../../nbs/14_streamed.ipynb #d81877d7
 SYNSETS = tuple('''
-    n01440764 n01443537 n01484850 n01491361 n01494475 n01496331 n01498041 n01514668 n01514859 n01518878
-    n01530575 n01531178 n01532829 n01534433 n01537544 n01558993 n01560419 n01580077 n01582220 n01592084
-    n01601694 n01608432 n01614925 n01616318 n01622779 n01629819 n01630670 n01631663 n01632458 n01632777
-    n01641577 n01644373 n01644900 n01664065 n01665541 n01667114 n01667778 n01669191 n01675722 n01677366
-    n01682714 n01685808 n01687978 n01688243 n01689811 n01692333 n01693334 n01694178 n01695060 n01697457
+n01440764 n01443537 n01484850 n01491361 n01494475 n01496331 n01498041 n01514668 n01514859 n01518878
+n01530575 n01531178 n01532829 n01534433 n01537544 n01558993 n01560419 n01580077 n01582220 n01592084
+n01601694 n01608432 n01614925 n01616318 n01622779 n01629819 n01630670 n01631663 n01632458 n01632777
+n01641577 n01644373 n01644900 n01664065 n01665541 n01667114 n01667778 n01669191 n01675722 n01677366
+n01682714 n01685808 n01687978 n01688243 n01689811 n01692333 n01693334 n01694178 n01695060 n01697457
 '''.split())        # the first fifty classes of ILSVRC12, and of WebVision
 
 def ilsvrc12_val(
@@ -266,7 +268,8 @@ def _first_fifty(path):
 def _labels_by_folder(val):
     labels = {}
     for k,synset in enumerate(SYNSETS):
-        for path in sorted((val/synset).glob('*.[jJ][pP]*[gG]')): labels[f'{synset}/{path.name}'] = k
+        paths = sorted((val/synset).glob('*.[jJ][pP]*[gG]'))
+        labels |= {f'{synset}/{path.name}': k for path in paths}
     return labels
 
 def _labels_by_kaggle(path):
@@ -278,11 +281,11 @@ def _labels_by_kaggle(path):
 
 # %% ../../nbs/14_streamed.ipynb #152bbb82
 def webvision(
-    root=None,                    # the folder that holds `webvision` and `ilsvrc12`; by default that of `SGN_DATA`
+    root=None,     # the folder that holds `webvision` and `ilsvrc12`; by default that of `SGN_DATA`
     size:int=227,                 # of the crops, pixels, from images scaled to 256/227 of it
     skip_bad:bool=False,          # leave out images that cannot be decoded
-    counts=COUNTS['webvision'],   # numbers of images; None: whatever is there
-)->Data:                          # images stay on the disk
+    counts=COUNTS['webvision'],  # numbers of images; None: whatever is there
+)->Data:           # images stay on the disk
     "mini-WebVision: Google's images of the first fifty classes; WebVision's validation; ILSVRC12's as test. Li et al. 2017."
     train,val = 'train_filelist_google.txt','val_filelist.txt'
     needs = [f'info/{train}', f'info/{val}', 'google', 'val_images_256']
