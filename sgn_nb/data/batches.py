@@ -55,10 +55,10 @@ class Moves(NamedTuple):
     dx:Tensor      # column offset of each crop `[N]`
     mirror:Tensor  # mirror it? `[N]`, bool
 
-# %% ../../nbs/16_batches.ipynb #542f6d0f
+# %% ../../nbs/16_batches.ipynb #0cfec9f1
 class Memory:
     "Inputs that live on one device, and what normalises them."
-    most = 1000  # examples in a batch, where nobody learns from them
+    default_batch = 1000  # in evaluation
 
     def __init__(self,
         x:Tensor,            # images `[N, C, H, W]` uint8, or features `[N, D]`
@@ -109,10 +109,10 @@ def _collate(crops):
     bad = [c for c in crops if isinstance(c, str)]
     return bad or torch.stack(crops)
 
-# %% ../../nbs/16_batches.ipynb #10e96b87
+# %% ../../nbs/16_batches.ipynb #6d8c5829
 class Disk:
     "Images that are read as they are needed, and what normalises them."
-    most = 256  # images in a batch, where nobody learns from them: they take much room
+    default_batch = 256  # in evaluation: images take much room
 
     def __init__(self,
         files:Files,         # the images
@@ -243,7 +243,7 @@ class SequentialBatches:
         y:Tensor,        # labels `[N]`
         batch:int=None,  # examples in a batch, at most; 1,000 from memory, 256 from the disk unless given
     ):
-        if batch is None: batch = inputs.most
+        if batch is None: batch = inputs.default_batch
         if batch<1: raise ValueError(f'batch must be at least 1, got {batch}')
         self.inputs,self.y = inputs,y
         self.batch = min(batch, len(y))

@@ -67,7 +67,8 @@ def _check_exportable(data, names):
     "Whole data, of images, with classes that can be folders."
     shape = data.train.x.shape
     if len(shape)!=4 or shape[1] not in (1, 3):
-        raise ValueError(f'{data.name} must hold grey or RGB images [N, 1 or 3, H, W], got {list(shape)}')
+        raise ValueError(f'{data.name} must hold grey or RGB images [N, 1 or 3, H, W], '
+                         f'got {list(shape)}')
     if data.val is not None:
         raise ValueError(f'{data.name} must be whole, but it has been split: '
                          'write the folder before `split`')

@@ -74,8 +74,8 @@ def _walk(folder):
     "All files in a folder and below it, as paths below it."
     files = set()
     for place,_,names in os.walk(folder):
-        below = '' if Path(place)==folder else os.path.relpath(place, folder)+os.sep
-        files.update([below+n for n in names])
+        prefix = '' if Path(place)==folder else os.path.relpath(place, folder)+os.sep
+        files.update([prefix+n for n in names])
     return files
 
 def _is_image(path):

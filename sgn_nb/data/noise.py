@@ -23,13 +23,13 @@ from ..targets import check_labels
 
 # %% ../../nbs/10_noise.ipynb #afbcf6f7
 _REDRAW = {
-    'none':     lambda I,to: I,
-    'sym':      lambda I,to: torch.full_like(I, 1/len(I)),  # the true class included
-    'sym-excl': lambda I,to: (1-I)/(len(I)-1),              # the true class excluded
-    'asym':     lambda I,to: I[to],
-    'pair':     lambda I,to: I.roll(1, 1),
+    'none':     lambda I,successors: I,
+    'sym':      lambda I,successors: torch.full_like(I, 1/len(I)),  # the true class included
+    'sym-excl': lambda I,successors: (1-I)/(len(I)-1),              # the true class excluded
+    'asym':     lambda I,successors: I[successors],
+    'pair':     lambda I,successors: I.roll(1, 1),
 }
-KINDS = (*_REDRAW, 'idn')                                   # those with a rate, and 'none'
+KINDS = (*_REDRAW, 'idn')                                           # those with a rate, and 'none'
 
 # %% ../../nbs/10_noise.ipynb #b71a18c3
 ASYM_MAPS = dict(
@@ -142,8 +142,8 @@ def _redraw(noise, K, asym_map=None):
         if len(noise.T)!=K:
             raise ValueError(f'K must be {len(noise.T)}, the size of the given matrix, got {K}')
         return torch.tensor(noise.T, dtype=torch.float64)
-    to = _successors(noise, K, asym_map) if noise.kind=='asym' else None
-    return _REDRAW[noise.kind](torch.eye(K, dtype=torch.float64), to)
+    successors = _successors(noise, K, asym_map) if noise.kind=='asym' else None
+    return _REDRAW[noise.kind](torch.eye(K, dtype=torch.float64), successors)
 
 # %% ../../nbs/10_noise.ipynb #740cf089
 @patch

@@ -79,7 +79,7 @@ def _download_cifar(source, home):
     with written(home) as tmp:
         archive = tmp/source.filename
         download(source.url, archive, f'md5:{source.tgz_md5}', advice)
-        source(tmp, download=True)                           # finds the archive there, and unpacks it
+        source(tmp, download=True)                        # finds the archive there, and unpacks it
         archive.unlink()
 
 # %% ../../nbs/15_sources.ipynb #5299e3b2
@@ -102,13 +102,13 @@ def _cifar(name, root):
 # %% ../../nbs/15_sources.ipynb #8c3274af
 def cifar10(
     root=None,  # folder that holds `cifar-10-batches-py`; by default that of `SGN_DATA`, then the cache, then a download
-)->Data:        # images `[N, 3, 32, 32]`
+)->Data:  # images `[N, 3, 32, 32]`
     "CIFAR-10, normalised as in the paper. Krizhevsky 2009."
     return _cifar('cifar10', root)
 
 def cifar100(
     root=None,  # folder that holds `cifar-100-python`; by default that of `SGN_DATA`, then the cache, then a download
-)->Data:        # images `[N, 3, 32, 32]`
+)->Data:  # images `[N, 3, 32, 32]`
     "CIFAR-100, normalised as in the paper, with CIFAR-10's figures. Krizhevsky 2009."
     return _cifar('cifar100', root)
 
@@ -160,12 +160,12 @@ def user_path(
     file = home and home/f'{name}.npz'
     return file if file and file.is_file() else None
 
-# %% ../../nbs/15_sources.ipynb #3c35f4bd
+# %% ../../nbs/15_sources.ipynb #7d859fc3
 def load_data(
-    name,       # one of `DATASETS`, a folder of images or a `.npz` file in `SGN_DATA` (`photos`, `bits`), or the path of a `.npz` file
+    name,  # one of `DATASETS`, a folder of images or a `.npz` file in `SGN_DATA` (`photos`, `bits`), or the path of a `.npz` file
     root=None,  # the folder that holds the data set, if it is not where it usually is
     **options,  # of a folder: `label_col`, `clean_col`, `size`, as `image_folder` has them; of a streamed set: `size`, `skip_bad`
-)->Data:        # whole, not split yet
+)->Data:  # whole, not split yet
     "A data set by name."
     load,allowed = _loader(name, root)
     wrong = [k for k in options if k not in allowed]

@@ -53,8 +53,8 @@ def read_labels(
     bad = [' '.join(p) for p in pairs if len(p)!=2 or not p[1].lstrip('-').isdigit()]
     raise_listing(f'lines of {file} that are not a name and a number', bad, 5)
     labels = {name: int(y) for name,y in pairs}
-    beyond = [f'{name} ({y})' for name,y in labels.items() if not 0<=y<K]
-    raise_listing(f'labels in {file} beyond the {K} classes 0..{K-1}', beyond, 5)
+    invalid = [f'{name} ({y})' for name,y in labels.items() if not 0<=y<K]
+    raise_listing(f'labels in {file} beyond the {K} classes 0..{K-1}', invalid, 5)
     return labels
 
 # %% ../../nbs/14_streamed.ipynb #857a7ddd
@@ -179,10 +179,10 @@ def clothing1m(
 )->Data:                         # images stay on the disk
     "Clothing1M: noisy labels to train on, people's for validation and test. Xiao et al. 2015."
     home = find_folder('clothing1m', root, ['images'])
-    below = 'annotations/' if (home/'annotations').is_dir() else ''
-    find_folder('clothing1m', root, [below+f for f in (*_LISTS, *_TABLES)])
-    tables = {table: read_labels(home/below/table, 14) for table in _TABLES}
-    labels = {keys: _labels_of(home/below/keys, tables[table], table)
+    lists = 'annotations/' if (home/'annotations').is_dir() else ''
+    find_folder('clothing1m', root, [lists+f for f in (*_LISTS, *_TABLES)])
+    tables = {table: read_labels(home/lists/table, 14) for table in _TABLES}
+    labels = {keys: _labels_of(home/lists/keys, tables[table], table)
               for keys,table in _LISTS.items()}
     check_counts('clothing1m', labels.values(), counts)
     sources = [(home, part, keys) for keys,part in labels.items()]
@@ -305,8 +305,8 @@ def _toy_ilsvrc12(home, labels, folders, rng):
     _save_toys(home/'val', paths, labels, 50, rng)
     if folders: return
     rows = [f'{n[:-5]},{SYNSETS[k]} 1 2 3 4' for n,k in zip(names, labels)]
-    beyond = 'ILSVRC2012_val_00050000,n15075141 1 2 3 4'          # of a class that is left out
-    table = '\n'.join(['ImageId,PredictionString', *rows, beyond, ''])
+    other = 'ILSVRC2012_val_00050000,n15075141 1 2 3 4'           # of a class that is left out
+    table = '\n'.join(['ImageId,PredictionString', *rows, other, ''])
     (home/'LOC_val_solution.csv').write_text(table)
 
 def _toy_lists(info, google, given, val, labels):
