@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 from ..base.errors import raise_listing
 from ..files import cache_folder, content_hash, written
@@ -48,9 +49,10 @@ def map_in_threads(
     "`f` of every item, by at most eight threads, with a progress bar."
     n = min(50, 1+len(items)//1000)        # at a time: a million single tasks would fill the memory
     pieces = [items[k:k+n] for k in range(0, len(items), n)]
+    def work(piece): return [f(x) for x in piece]
     bar = dict(desc=title, unit=f' × {n} images', delay=1, mininterval=.5, leave=False)
-    results = thread_map(lambda piece: [f(x) for x in piece], pieces,
-                         max_workers=min(8, os.cpu_count() or 1), **bar)
+    results = thread_map(work, pieces, max_workers=min(8, os.cpu_count() or 1),
+                         tqdm_class=tqdm, **bar)
     return list(chain.from_iterable(results))
 
 # %% ../../nbs/07_pixels.ipynb #5f0b829d
