@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from sklearn.model_selection import StratifiedKFold
 from sgn_nb.classifier import SGNClassifier
-from sgn_nb.data import corrupt, image_folder, stream
+from sgn_nb.base.seeds import generator
+from sgn_nb.data.examples import corrupt
+from sgn_nb.data.folder import image_folder
 from sgn_nb.files import written
 from sgn_nb.label_report import noise_estimate, quality_scores
-from sgn_nb.noise import label_hash
+from sgn_nb.data.noise import label_hash
 from sgn_nb.records import SCHEMA, environment, save_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +25,7 @@ def examples(noise, seed):
     human = noise == 'worst'
     data = image_folder(f"{os.environ['SGN_DATA']}/cifar10-jpeg", label_col='worst' if human else 'clean', clean_col='clean')
     if not human: data = corrupt(data, noise, seed)
-    return data.train[torch.randperm(len(data.train), generator=stream(seed, 'labels'))[:N]]
+    return data.train[torch.randperm(len(data.train), generator=generator(seed, 'labels'))[:N]]
 
 def train_sgn(e, seed):
     "One training, as `sgn_report` does it."

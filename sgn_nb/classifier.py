@@ -23,12 +23,13 @@ from torch import nn, Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 from .base.parallel import adapt_threads, keep_threads
-from .data import Batches, Data, Examples, from_arrays, split
+from .data.batches import evaluation_batches
+from .data.examples import Data, Examples, from_arrays, split
 from .experiments import Spec, recipe, resolve
 from .files import written
 from .methods.registry import method_class
 from .nets import net_maker, with_head
-from .pixels import complain
+from .base.errors import raise_listing
 from . import training
 from .runner import batches, fingerprints
 
@@ -64,7 +65,7 @@ def as_labels(
     "Labels as numbers, and what the numbers mean."
     y = column_or_1d(y, warn=True)
     missing = [k for k,v in enumerate(y.tolist()) if v is None or v!=v]
-    complain('y must hold a label for each example, none in rows', missing)
+    raise_listing('y must hold a label for each example, none in rows', missing)
     check_classification_targets(y)
     classes,ids = np.unique(y, return_inverse=True)
     if len(classes)<2: raise ValueError(f'y must hold at least two classes, got only one class, {classes[0]!s}')
@@ -207,8 +208,8 @@ def _train(self:SGNClassifier, data, before):
         method = method_class(spec.method)(self._make_net(spec.net), data.K, data.train.y, **spec.settings)
         adapt_threads(method, self.shape_, spec.batch, on.device)
         if before: _take_over(method, self.classes_, self.shape_, *before)
-        for k,stage in enumerate(method.stages(train.plain())): self._stage(stage, k, train, evals, on, fingerprints(data))
-    self._keep(stage, [train.plain(), *evals.values()], rows, on)
+        for k,stage in enumerate(method.stages(train.sequential())): self._stage(stage, k, train, evals, on, fingerprints(data))
+    self._keep(stage, [train.sequential(), *evals.values()], rows, on)
 
 def _split(data, spec):
     "Training and validation examples, and the rows where they were."
@@ -216,7 +217,7 @@ def _split(data, spec):
     numbered = Data(data.name, data.K, Examples(torch.arange(len(data.train)), data.train.y), mean=data.mean, std=data.std)
     rows = split(numbered, spec.seed, spec.val_share)
     parts = split(data, spec.seed, spec.val_share)
-    complain('val_share leaves no training example of some classes, by number', sorted(set(data.train.y.tolist())-set(parts.train.y.tolist())))
+    raise_listing('val_share leaves no training example of some classes, by number', sorted(set(data.train.y.tolist())-set(parts.train.y.tolist())))
     return parts,torch.cat([rows.train.x, rows.val.x])
 
 # %% ../nbs/50_classifier.ipynb #9bf5cbc7
@@ -270,7 +271,7 @@ def predict_proba(self:SGNClassifier,
     device = next(self.method_.parameters()).device
     data = self._data(x, torch.zeros(len(x)).long())
     predict = list(self.method_.predictors().values())[-1]
-    p = torch.cat([predict(x) for x,_,_ in Batches(data, data.train, min(1000, len(x)), device=device)])
+    p = torch.cat([predict(x) for x,_,_ in evaluation_batches(data, data.train, min(1000, len(x)), device=device)])
     return p.double().cpu().numpy()
 
 @patch

@@ -23,7 +23,7 @@ def _registries():
     "What a help text can list, by the word that stands for it."
     from sgn_nb.methods.registry import METHODS
     from sgn_nb.nets import NETS
-    from sgn_nb.noise import HUMAN, KINDS, Noise
+    from sgn_nb.data.noise import HUMAN, KINDS, Noise
     from sgn_nb.training import schedules
     noises = [str(Noise(kind, 0 if kind=='none' else .4)) for kind in KINDS]
     return {'METHODS': METHODS, 'NETS': NETS, 'NOISES': [*noises, *HUMAN], 'SCHEDULES': schedules}
@@ -136,7 +136,7 @@ def _split(text):
 def _folder_data(folder, labels, file_column, label_column, clean_column, classes, unlisted,
                  image_size):
     "A folder of images, and what it adds to its spec."
-    from sgn_nb.data import image_folder
+    from sgn_nb.data.folder import image_folder
     data = image_folder(folder, labels, file_column, label_column, clean_column,
                         classes=_split(classes), size=image_size, unlisted=unlisted)
     fields = {'dataset': data.name, 'label_column': label_column,
@@ -146,8 +146,8 @@ def _folder_data(folder, labels, file_column, label_column, clean_column, classe
 # %% ../nbs/59_cli.ipynb #034e6b31
 def _named_data(dataset, root, **columns):
     "A data set that has a name or is a file, and what it adds to its spec."
-    from sgn_nb.data import DATASETS, load_data
-    if isinstance(DATASETS.get(dataset), str):
+    from sgn_nb.data.sources import is_streamed, load_data
+    if is_streamed(dataset):
         raise ValueError(f'{dataset} has a recipe of its own: '
                          f'sgn_grid experiments/table3.toml --only {dataset}')
     usual = inspect.signature(sgn_train).parameters
@@ -162,8 +162,8 @@ def _named_data(dataset, root, **columns):
 
 def _data(dataset, root, **columns):
     "The data set that the options ask for, and what they add to its spec."
-    from sgn_nb.data import own_data, train_size
-    path = Path(dataset) if Path(dataset).is_dir() else own_data(dataset, root)
+    from sgn_nb.data.sources import train_size, user_path
+    path = Path(dataset) if Path(dataset).is_dir() else user_path(dataset, root)
     if not path: train_size(dataset)                     # says so if there is nothing of that name
     if not (path and path.is_dir()): return _named_data(dataset, root, **columns)
     if root and path==Path(dataset):
@@ -236,13 +236,13 @@ def sgn_grid(
 ):                        # how many runs are recorded, failed, to do
     "Run all that a file asks for, skipping what is recorded; killed at any moment and started again, it goes on."
     from dataclasses import replace
-    from sgn_nb.data import DATASETS
+    from sgn_nb.data.sources import is_streamed
     from sgn_nb.experiments import read_grid
     from sgn_nb.grids import forget_failures, plan_runs, run_grid, run_state
     specs = read_grid(file)
     out = out or f'runs/{Path(file).stem}'
     if skip_bad:
-        streamed = [isinstance(DATASETS.get(s.dataset), str) for s in specs]
+        streamed = [is_streamed(s.dataset) for s in specs]
         specs = [replace(s, skip_bad=True) if big else s for s, big in zip(specs, streamed)]
     specs = plan_runs(specs, only or '')
     if dry_run:
@@ -318,7 +318,7 @@ def sgn_table(
 # %% ../nbs/59_cli.ipynb #6e054952
 def _listed_files(folder, labels, file_column):
     "The files of the training rows, in order, as `image_folder` reads them."
-    from sgn_nb.data import read_table
+    from sgn_nb.data.folder import read_table
     paths = Path(folder)/labels, Path(labels)
     table = read_table(next(path for path in paths if path.is_file()))
     files = table[file_column]
@@ -328,8 +328,9 @@ def _listed_files(folder, labels, file_column):
 # %% ../nbs/59_cli.ipynb #6caf0da5
 def _report_data(folder, labels, file_column, label_column, classes, unlisted, image_size):
     "The folder's images. All of the names that are wrong are printed; the message has the first ten."
-    from sgn_nb.data import class_counts, image_folder
-    from sgn_nb.pixels import complain
+    from sgn_nb.data.examples import class_counts
+    from sgn_nb.data.folder import image_folder
+    from sgn_nb.base.errors import raise_listing
     try: data = image_folder(folder, labels, file_column, label_column, classes=_split(classes),
                              size=image_size, unlisted=unlisted)
     except ValueError as e:
@@ -337,7 +338,7 @@ def _report_data(folder, labels, file_column, label_column, classes, unlisted, i
         raise
     counts = class_counts(data.train, data.K)['given'].tolist()
     few = [f'{name} ({n})' for name, n in zip(data.classes, counts) if n<5]
-    complain('classes must have at least 5 images each: correct or leave out', few)
+    raise_listing('classes must have at least 5 images each: correct or leave out', few)
     return data
 
 def _check_place(out):

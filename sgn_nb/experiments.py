@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, fields, asdict, replace, MISSING
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from .names import lookup
+from .base.errors import lookup
 from .methods.registry import method_class
 from .nets import NETS, net_maker
-from .noise import Noise
+from .data.noise import Noise
 from .training import PRECISIONS, native_precision, schedules
 
 # %% ../nbs/40_experiments.ipynb #e2688948

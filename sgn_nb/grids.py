@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 from .base.distributed import is_launched
 from .base.parallel import PASSIVE, available_cores, has_own_threads, keep_memory
-from .data import train_size
+from .data.sources import train_size
 from .experiments import Spec, read_grid
 from .files import written
 from .records import SCHEMA, load_record, save_failure

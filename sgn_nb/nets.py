@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .compositional import helmert
-from .names import lookup
+from .base.errors import lookup
 
 # %% ../nbs/13_nets.ipynb #6130f998
 def check_images(

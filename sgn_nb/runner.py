@@ -11,14 +11,15 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 import torch
-from .data import load_data, train_size, corrupt, split, pixel_hash, Batches, Mixup
+from .data.batches import Augment, Batches, Mixup, evaluation_batches
+from .data.examples import corrupt, pixel_hash, split
+from .data.sources import load_data, train_size
 from .experiments import Spec, resolve
 from .methods.registry import method_class
 from .nets import net_maker
-from .noise import label_hash, realised_rate
+from .data.noise import label_hash, realised_rate
 from .base.distributed import barrier, broadcast, rank
 from .base.parallel import adapt_threads, keep_threads
-from .real_world import Files, Streamed
 from .records import SCHEMA, environment, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
 
@@ -40,9 +41,10 @@ def batches(
     device='cpu',  # where they live
 )->tuple:          # training batches; `{'val': ..., 'test': ...}`
     "Training batches, shuffled, shifted and perhaps mixed; evaluation batches, in order and whole."
-    make,most = (Streamed, 256) if isinstance(data.train.x, Files) else (Batches, 1000)
-    train = make(data, data.train, spec.batch, spec.seed, spec.drop_last, spec.pad, spec.flip, device, spec.balanced)
-    evals = {s: make(data, e, min(most, len(e)), device=device) for s,e in (('val', data.val), ('test', data.test)) if e}
+    augment = Augment(spec.pad, spec.flip)
+    train = Batches(data, data.train, spec.batch, spec.seed, spec.drop_last, augment, device, spec.balanced)
+    splits = {'val': data.val, 'test': data.test}
+    evals = {s: evaluation_batches(data, e, device=device) for s,e in splits.items() if e}
     return Mixup(train, data.K) if spec.mixup else train,evals
 
 # %% ../nbs/43_runner.ipynb #167278b3
@@ -78,11 +80,11 @@ def run(
     adapt_threads(method, data.train.x.shape[1:], spec.batch//spec.accumulate, on.device)
     watch = watched(data, spec.watch)
     writable(out)
-    x = next(iter(Batches(data, data.train[watch], len(watch), device=on.device)))[0] if len(watch) else None
+    x = next(iter(evaluation_batches(data, data.train[watch], len(watch), device=on.device)))[0] if len(watch) else None
     how = {k: getattr(spec, k) for k in ('epochs', 'lr', 'momentum', 'nesterov', 'weight_decay', 'decay_norms', 'schedule', 'accumulate', 'test_every')}
     how.update(config=asdict(spec) | hashes, watch=x, on=on, compile=compile)
     seconds = {'train': 0., 'eval': 0.}
-    for k,stage in enumerate(method.stages(train.plain())):                            # some look at the data between stages
+    for k,stage in enumerate(method.stages(train.sequential())):                            # some look at the data between stages
         title = progress and f'{progress}{f", stage {k+1}" if k else ""}'
         got = fit(stage, train, evals, checkpoint=Path(out)/f'{spec.id}.{k}.ckpt', progress=title, on_epoch=on_epoch, **how)
         seconds = {n: seconds[n]+s for n,s in got['seconds'].items()}

@@ -22,7 +22,7 @@ from .files import written
 from .grids import claim, epochs_under_way, plan_runs, record_run
 from .grids import start_workers, watch_workers
 from .methods.registry import METHODS, method_class
-from .names import lookup
+from .base.errors import lookup
 from .records import environment, reported, rounded
 from .tables import Table
 

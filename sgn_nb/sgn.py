@@ -11,7 +11,7 @@ from torch import nn, Tensor
 from fastcore.basics import patch
 from .compositional import upcast
 from .gaussian import isotropic_nll, loss_weight, rank_one_nll
-from .names import lookup
+from .base.errors import lookup
 from .shifted_gaussian import shift_weight, shifted_residual
 from .targets import to_target, soft_targets, to_probs
 

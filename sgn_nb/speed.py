@@ -23,14 +23,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 from .compositional import ilr
-from .data import Batches, from_arrays
+from .data.batches import Augment, Batches
+from .data.examples import from_arrays
 from .experiments import Spec, training_flops
 from .base.parallel import adapt_threads, available_cores, keep_memory, keep_threads
 from .faster import compiled
 from .methods.registry import METHODS, method_class
-from .names import lookup
+from .base.errors import lookup
 from .nets import NETS, net_maker
-from .real_world import Streamed, clothing1m, toy_clothing1m
+from .data.streamed import clothing1m, toy_clothing1m
 from .records import environment, rounded
 from .sgn import SGNLoss
 from .tables import Table
@@ -268,13 +269,14 @@ def data_rates(
 )->dict:             # examples a second: `memory`, `disk`
     "How fast batches come, without a network."
     noise = _noise_data(batch*steps)
-    memory = Batches(noise, noise.train, batch, seed=0, pad=4, flip=True, device=device)
+    memory = Batches(noise, noise.train, batch, seed=0, augment=Augment(pad=4, flip=True), device=device)
     rates = {'memory': _rate(memory, device)}
     with TemporaryDirectory() as tmp:
         toy_clothing1m(tmp, images)
         photos = clothing1m(tmp, size, counts=None)
         batch = min(batch, len(photos.train))
-        disk = Streamed(photos, photos.train, batch, seed=0, flip=True, device=device)
+        augment = Augment(flip=True)
+        disk = Batches(photos, photos.train, batch, seed=0, augment=augment, device=device)
         return rates | {'disk': _rate(disk, device)}
 
 def _noise_data(n, K=10):
@@ -303,7 +305,7 @@ def fit_share(
     "What the training loop leaves of the speed of the bare step."
     hardware = accelerator('cpu' if device=='cpu' else 'auto', precision)
     noise = _noise_data(batch*steps)
-    train = Batches(noise, noise.train, batch, seed=0, pad=4, flip=True, device=hardware.device)
+    train = Batches(noise, noise.train, batch, seed=0, augment=Augment(pad=4, flip=True), device=hardware.device)
     step = step_job(name, net, batch, precision, hardware.device)
     def fit_seconds():
         method = _paper_method(name, net, (3, 32, 32), noise.K, noise.train.y)
@@ -334,11 +336,11 @@ def busy_times(
 )->dict:           # `cores`, `threads`; seconds of a step `alone` and `busy`; `excess`: how many times as long as its share explains
     "A step of cross-entropy on the CPU, alone and with a busy process on each core."
     cores = available_cores()
-    def seconds(step): return sum(timed(step) for _ in range(steps))/steps
+    def seconds(step): return sum(call_seconds(step) for _ in range(steps))/steps
     with keep_threads():
-        adapt_threads(_made('ce', net, shape, 10, torch.arange(batch)%10), shape, batch)
+        adapt_threads(_paper_method('ce', net, shape, 10, torch.arange(batch)%10), shape, batch)
         threads = torch.get_num_threads()
-        step = stepper('ce', net, batch, shape=shape)
+        step = step_job('ce', net, batch, shape=shape)
         step()
         alone = seconds(step)
         with _busy_processes(cores): busy = seconds(step)

@@ -14,7 +14,7 @@ from .experiments import read_grid
 from .figures import by_method, interval
 from .grids import plan_runs
 from .methods.registry import METHODS
-from .names import lookup
+from .base.errors import lookup
 from .records import predictors
 from .shifted_gaussian import shift_weight
 from .tables import Table, WEB, at_paper_scale, by_seed, column_order, noise_name, paired, paper_numbers, paper_table, parts, result, row_name

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from .names import lookup
+from .base.errors import lookup
 from .records import predictors, reported
 
 # %% ../nbs/42_tables.ipynb #9d9abefa

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 from .faster import compiled
 from .files import written
-from .names import lookup
+from .base.errors import lookup
 from .metrics import EpochStats, evaluate
 from .base.distributed import all_reduce_sum, broadcast, check_shards, is_launched, leave_group_at_exit, rank, world_size
 

@@ -19,7 +19,7 @@ os.environ.update(SGN_CACHE=sys.argv[1], no_proxy='*')
 os.environ.pop('SGN_DATA', None)
 '''
 LABELS = BEGIN + '''
-from sgn_nb import noise
+from sgn_nb.data import noise
 noise.CIFARN_URL, noise.CIFARN[10] = sys.argv[2], ('CIFAR-10_human.pt', sys.argv[3])
 try: clean, given = noise.human_labels('cifarn-worst')
 except (OSError, ValueError) as e: sys.exit(f'{type(e).__name__}: {e}')
@@ -27,15 +27,16 @@ print('read', len(clean), f'{noise.realised_rate(clean, given):.2f}')
 '''
 CIFAR = BEGIN + '''
 from torchvision.datasets import CIFAR10
-from sgn_nb.data import cifar10
+from sgn_nb.data.sources import cifar10
 CIFAR10.url = sys.argv[2] + 'cifar-10-python.tar.gz'
 try: cifar10()
 except (OSError, ValueError) as e: sys.exit(f'{type(e).__name__}: {e}')
 '''
 FOLDER = BEGIN + '''
 import time
-from sgn_nb import pixels
-from sgn_nb.data import image_folder, pixel_hash
+from sgn_nb.data import pixels
+from sgn_nb.data.examples import pixel_hash
+from sgn_nb.data.folder import image_folder
 folder, slowly = sys.argv[2], float(sys.argv[3])
 decode, pixels.REST = pixels.decode, 0  # the files are trusted at once, however new they are
 def waiting(*args): time.sleep(slowly); return decode(*args)
@@ -47,7 +48,7 @@ print(pixel_hash(data), len(opened))
 JPEGS = BEGIN + '''
 import time
 from PIL import Image
-from sgn_nb.data import jpeg_folder
+from sgn_nb.data.export import jpeg_folder
 save = Image.Image.save
 def waiting(*args, **kwargs): time.sleep(float(sys.argv[3])); save(*args, **kwargs)
 Image.Image.save = waiting

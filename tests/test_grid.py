@@ -3,6 +3,7 @@ once, as if nothing had happened."""
 import json
 import signal
 import subprocess
+import sys
 import time
 from random import Random
 import pytest

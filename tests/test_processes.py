@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 from conftest import posix, slow
-from sgn_nb.data import Batches, Mixup, corrupt, load_data, split
+from sgn_nb.data.batches import Augment, Batches, Mixup, evaluation_batches
+from sgn_nb.data.examples import corrupt, split
+from sgn_nb.data.sources import load_data
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.training import accelerator, fit
 
@@ -51,12 +53,12 @@ def trained(name, mixed=False, net=None, epochs=2):
     from sgn_nb.nets import net_maker
     data = split(corrupt(load_data('digits'), 'sym-0.4', seed=0), seed=0, n_train=188, val_share=20/188)
     assert (len(data.train), len(data.val)) == (168, 20)
-    train = Batches(data, data.train, 32, seed=0, pad=1)
-    evals = {'val': Batches(data, data.val, 7), 'test': Batches(data, data.test, 359)}       # the last one holds a single example
+    train = Batches(data, data.train, 32, seed=0, augment=Augment(pad=1))
+    evals = {'val': evaluation_batches(data, data.val, 7), 'test': evaluation_batches(data, data.test, 359)}       # the last one holds a single example
     torch.manual_seed(0)
     method = METHODS[name](net_maker(net, (1, 8, 8)) if net else plain, data.K, data.train.y, **METHODS[name].resolve(epochs, epochs*len(train)))
     if name == 'coteaching': method.settings.warm_up = 1.                                         # so that something is left out
-    for stage in method.stages(train.plain(50)):
+    for stage in method.stages(train.sequential(50)):
         curve = fit(stage, Mixup(train, data.K) if mixed else train, evals, epochs, lr=.02, on=accelerator('cpu'))['curve']
     return {k: v.cpu() for k, v in method.state_dict().items()}, curve
 

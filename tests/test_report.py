@@ -52,7 +52,7 @@ def test_files(folder, report):
     """Every image once, in the table's order where it is to be trained on; no path of this machine;
     the model predicts."""
     from sgn_nb.classifier import SGNClassifier
-    from sgn_nb.data import image_folder
+    from sgn_nb.data.folder import image_folder
     files, corrected, found = [r['file'] for r in rows(folder/'labels.csv')], rows(report/'corrected.csv'), rows(report/'report.csv')
     assert [r['file'] for r in corrected] == files and sorted(r['id'] for r in found) == sorted(files)
     assert {r['is_label_issue'] for r in found} == {'True', 'False'}
@@ -63,7 +63,7 @@ def test_files(folder, report):
 
 def test_corrected_labels_can_be_trained_on(folder, report):
     "The CSV that comes out goes in again."
-    from sgn_nb.data import image_folder
+    from sgn_nb.data.folder import image_folder
     assert len(image_folder(folder, report/'corrected.csv').train) == 120
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_keys_and_download(page, report, folder, tmp_path):
     changed = {f for f in given if reviewed[f]['label'] != given[f]}
     assert changed == {first['id']} and reviewed[first['id']]['label'] == first['predicted_label']
     assert [reviewed[r['id']]['decision'] for r in (first, second)] == ['accepted', 'kept']
-    from sgn_nb.data import image_folder
+    from sgn_nb.data.folder import image_folder
     assert len(image_folder(folder, tmp_path/'reviewed.csv').train) == 120
 
 @needs_browser

@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 from conftest import slow
-from sgn_nb.data import Batches, Data, from_arrays
+from sgn_nb.data.batches import Augment, Batches
+from sgn_nb.data.examples import Data, from_arrays
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.nets import net_maker
-from sgn_nb.real_world import Streamed, listed
+from sgn_nb.data.streamed import examples_from_list
 from sgn_nb.training import accelerator, fit
 
 N, K = 100_000, 100
@@ -46,15 +47,15 @@ def folder(tmp_path_factory):
 def one_epoch(folder):
     """Looks at every image once: the ids in the order they came, MB held at each batch, images a
     second, and by how many workers."""
-    examples, bad = listed(folder, {f'{n%K}/{n}.jpg': n%K for n in range(N)}, 32, 36, 'the list')
+    examples, bad = examples_from_list(folder, {f'{n%K}/{n}.jpg': n%K for n in range(N)}, 32, 36, 'the list')
     assert not bad
     data = Data('many', K, examples, mean=torch.full((3,), .5), std=torch.full((3,), .3))
-    batches, ids, memory, start = Streamed(data, examples, 500, seed=0, flip=True), [], [], time.perf_counter()
+    batches, ids, memory, start = Batches(data, examples, 500, seed=0, augment=Augment(flip=True)), [], [], time.perf_counter()
     for x,y,i in batches:
         assert x.shape == (500, 3, 32, 32) and torch.equal(y, i % K)
         ids += i.tolist()
         memory.append(resident(os.getpid(), *workers()))
-    return ids, memory, N/(time.perf_counter() - start), batches.workers
+    return ids, memory, N/(time.perf_counter() - start), batches.inputs.workers
 
 def test_a_hundred_thousand_files(folder, capsys, monkeypatch):
     """Every image comes once, with its own label; memory at the end of the epoch is what it was

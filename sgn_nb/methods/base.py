@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
-from ..names import lookup
+from ..base.errors import lookup
 from ..targets import check_labels
 
 # %% ../../nbs/20_method.ipynb #286809f8

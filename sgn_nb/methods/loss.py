@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from fastcore.basics import patch
 from .base import Method, Range, Step, predicted_classes
-from ..noise import Noise
+from ..data.noise import Noise
 from ..base.distributed import draw_shard, gather_by_id
 
 # %% ../../nbs/21_loss_methods.ipynb #5f339444

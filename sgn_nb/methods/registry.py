@@ -6,7 +6,7 @@
 __all__ = ['METHODS', 'PAPER_METHODS', 'method_class']
 
 # %% ../../nbs/26_registry.ipynb #43947c78
-from ..names import lookup
+from ..base.errors import lookup
 from . import density, loss, memory, selection
 from .base import Method
 from .sgn import SGN
