@@ -95,5 +95,5 @@ def start(imported, tmp_path_factory):
 
 def ended(p):
     "Exit status of a process from `start`, once it has ended, and what it said."
-    p.join(120)
+    p.join(600)  # a busy machine is slow
     return p.exitcode, p.log.read_text()
