@@ -25,7 +25,7 @@ from .files import written
 from .names import lookup
 from .processes import processes
 
-# %% ../nbs/41_records.ipynb #1c0bd114
+# %% ../nbs/41_records.ipynb #c5f2262b
 SCHEMA = 2   # of a record's layout; raised when a key changes its meaning
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Record:
     decided:dict=field(default_factory=dict)  # settings that the method decided when it saw the classes
     skipped:int=0                             # images left out because they cannot be decoded
 
-# %% ../nbs/41_records.ipynb #6f42447f
+# %% ../nbs/41_records.ipynb #06bcf147
 @patch
 def predictors(self:Record,
     key:str,  # of the curve's rows, without the predictor: `test_acc`, `memorised`
@@ -59,7 +59,7 @@ def reported(self:Record,
     if not names: raise ValueError(f'record {self.id} has no {split} accuracy')
     return names[-1]
 
-# %% ../nbs/41_records.ipynb #746da758
+# %% ../nbs/41_records.ipynb #53c4083a
 PICKS = {'last': None, 'best_val': 'val_acc', 'oracle': 'test_acc'}   # name -> the metric that chooses
 
 @patch
@@ -70,12 +70,13 @@ def row(self:Record,
 )->dict:               # of the curve
     "One row of the curve: the last, or the first best one by the metric that `pick` names."
     metric = lookup('pick', pick, PICKS)
-    rows = [r for r in self.curve if f'{split}_acc/{predictor}' in r]
-    if not rows: raise ValueError(f'record {self.id} has no {split} accuracy of predictor {predictor!r}')
+    needed = [f'{k}/{predictor}' for k in (f'{split}_acc', metric) if k]
+    rows = [r for r in self.curve if all(k in r for k in needed)]
+    if not rows: raise ValueError(f'record {self.id} has no {split} accuracy of predictor {predictor!r} to pick as {pick}')
     if metric is None: return rows[-1]
     return max(rows, key=lambda r: r[f'{metric}/{predictor}'])
 
-# %% ../nbs/41_records.ipynb #be19dc6e
+# %% ../nbs/41_records.ipynb #afd1ed16
 @patch
 def accuracy(self:Record,
     split:str='test',    # `test` or `val`
@@ -156,7 +157,7 @@ def _rows_to_keep(curve):
         keep |= set(_evenly(others, ROWS-len(keep)))
     return sorted(keep)
 
-# %% ../nbs/41_records.ipynb #b92ba430
+# %% ../nbs/41_records.ipynb #04416225
 def rounded(
     v,  # a number, or lists and dicts of them; anything else stays
 ):
@@ -225,7 +226,7 @@ def read_lines(
         except json.JSONDecodeError as e: raise ValueError(f'{path}, line {n}: no JSON: {e}') from e
     return objects
 
-# %% ../nbs/41_records.ipynb #a658115c
+# %% ../nbs/41_records.ipynb #44cb0f2d
 def pack(
     folder,  # of finished runs, a file each
     path,    # the `.jsonl` file; the runs that are in it stay, unless the folder has them, too
@@ -248,7 +249,7 @@ def write_lines(
     lines = [json.dumps(o, allow_nan=False, separators=(',', ':')) + '\n' for o in objects]
     with written(path) as tmp: tmp.write_text(''.join(lines), encoding='utf-8')
 
-# %% ../nbs/41_records.ipynb #a3886547
+# %% ../nbs/41_records.ipynb #496f04b5
 def find_record(
     folder,    # where records live
     name:str,  # the record's id
@@ -268,7 +269,7 @@ def has_record(
 
 def _packed(folder):
     "Id -> line, of the file beside a folder."
-    path = Path(f'{folder}.jsonl')
+    path = Path(f'{Path(folder)}.jsonl')
     return _read_packed(path, path.stat().st_mtime_ns) if path.is_file() else {}
 
 @lru_cache(maxsize=4)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DASH', 'FORMATS', 'Number', 'spread', 'Table', 'render']
 
-# %% ../../nbs/09_table.ipynb #c35f4e95
+# %% ../../nbs/09_table.ipynb #c6c0e276
 import csv
 import html
 import io
@@ -14,7 +14,7 @@ from statistics import mean, stdev
 import pandas as pd
 from ..names import lookup
 
-# %% ../../nbs/09_table.ipynb #ab947c38
+# %% ../../nbs/09_table.ipynb #35463d97
 DASH = '–'   # stands where there is no number: never a guess
 
 @dataclass(frozen=True, repr=False)
@@ -26,11 +26,8 @@ class Number:
     digits:int=1         # after the point
     signed:bool=False    # a difference: shown with + or −
     word:str=''          # a verdict, shown behind the number
-    best:bool=False      # the best of its column
-    close:bool=False     # not told from the best
-
-    @property
-    def bold(self): return self.best or self.close
+    best:bool=False      # the best mean of its column
+    close:bool=False     # not told from the best, and so in bold; the best itself where a test was possible
 
     def __str__(self):
         if self.mean is None: return DASH
@@ -42,7 +39,7 @@ class Number:
         return f'{text}, {self.word}' if self.word else text
     __repr__ = __str__
 
-# %% ../../nbs/09_table.ipynb #2710c5cc
+# %% ../../nbs/09_table.ipynb #e5ee39f1
 def spread(
     values,          # one a run; what is missing is left out
     scale:float=1.,  # multiplies them: 100 for percent
@@ -55,7 +52,7 @@ def spread(
     sd = stdev(scaled) if len(scaled)>1 else None
     return Number(mean(scaled), sd, len(scaled), digits)
 
-# %% ../../nbs/09_table.ipynb #85d6d5d6
+# %% ../../nbs/09_table.ipynb #338bacca
 @dataclass
 class Table:
     "Rows under a caption, shown as Markdown: in a notebook, on the web, in a terminal."
@@ -74,12 +71,12 @@ class Table:
     def __str__(self): return _markdown(self)
     def _repr_markdown_(self): return str(self)
 
-# %% ../../nbs/09_table.ipynb #6ae9bbc0
+# %% ../../nbs/09_table.ipynb #62d6efc5
 def _cells(table, escape, embolden):
     "Header and rows as text, number by number."
     def text(value):
         plain = escape(DASH if value is None else str(value))
-        return embolden(plain) if getattr(value, 'bold', False) else plain
+        return embolden(plain) if getattr(value, 'close', False) else plain
     header = [escape(name) for name in table.columns]
     return [header, *([text(v) for v in row.values()] for row in table.rows)]
 
@@ -95,7 +92,7 @@ def _markdown(table):
     header,*rows = map(line, cells)
     return '\n'.join([header, rule, *rows, '', table.caption])
 
-# %% ../../nbs/09_table.ipynb #e9d8c4c6
+# %% ../../nbs/09_table.ipynb #f2b678a1
 def _html(table):
     def bold(text): return f'<b>{text}</b>'
     def row(tag, texts): return '<tr>' + ''.join(f'<{tag}>{text}</{tag}>' for text in texts) + '</tr>'
@@ -103,7 +100,7 @@ def _html(table):
     lines = [f'<caption>{html.escape(table.caption)}</caption>', row('th', header), *(row('td', r) for r in rows)]
     return '\n'.join(['<table>', *lines, '</table>', ''])
 
-# %% ../../nbs/09_table.ipynb #a06fe848
+# %% ../../nbs/09_table.ipynb #9f341dcb
 _SYMBOLS = {'±': r'$\pm$', DASH: '--', '−': '$-$', '✓': r'$\surd$', '✗': r'$\times$',
             '%': r'\%', '_': r'\_', '&': r'\&', '#': r'\#'}
 
@@ -117,7 +114,7 @@ def _tex(table):
     end = [r'\hline', r'\end{tabular}', rf'\caption{{{escape(table.caption)}}}', r'\end{table}', '']
     return '\n'.join([*top, *map(line, rows), *end])
 
-# %% ../../nbs/09_table.ipynb #ed91a40b
+# %% ../../nbs/09_table.ipynb #0fac30f0
 def _csv(table):
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(_cells(table, str, _stars))
