@@ -26,7 +26,7 @@ from .data import train_size
 from .experiments import Spec, read_grid
 from .faster import keep_memory
 from .processes import launched
-from .records import SCHEMA, load_record, save_failure
+from .records import SCHEMA, Record, find_record, has_record, save_failure
 from .runner import planned, run, writable
 
 # %% ../nbs/45_grids.ipynb #9db06990
@@ -54,7 +54,7 @@ def state(
     return _state(spec.id, out)
 
 def _state(name, out):
-    if (Path(out)/f'{name}.json').exists(): return 'recorded'
+    if has_record(out, name): return 'recorded'
     return 'failed' if (Path(out)/f'{name}.failed.json').exists() else 'to do'
 
 def attempt(
@@ -70,10 +70,10 @@ def recorded(
     spec:Spec,      # planned
     out,            # folder of records
     device='auto',  # `auto`, `cpu`, `cuda`
-)->dict:            # the record
+)->Record:
     "Run a spec; its checkpoints go when it is recorded."
     record = run(spec, out, device)
-    for p in Path(out).glob(f"{record['id']}.*.ckpt"): p.unlink(missing_ok=True)
+    for p in Path(out).glob(f'{record.id}.*.ckpt'): p.unlink(missing_ok=True)
     return record
 
 def forget_failures(
@@ -179,10 +179,11 @@ def chosen(
 # %% ../nbs/45_grids.ipynb #2194a0fb
 def on_record(
     path,    # a grid's TOML file
-    folder,  # of records, if there is one
-)->list:     # of records, by file name
+    folder,  # of records, or the `.jsonl` file beside it, if there is one
+)->list:     # of `Record`, by id
     "The records of a grid's runs; says how many there are."
-    files = [Path(folder)/f'{s.id}.json' for s in chosen(read_grid(path))]
-    records = [load_record(f) for f in sorted(files) if f.is_file()]
-    print(f'{len(records)} of {len(files)} runs of {Path(path).name} are on record')
+    folder = str(folder).removesuffix('.jsonl')
+    ids = sorted(s.id for s in chosen(read_grid(path)))
+    records = [find_record(folder, name) for name in ids if has_record(folder, name)]
+    print(f'{len(records)} of {len(ids)} runs of {Path(path).name} are on record')
     return records

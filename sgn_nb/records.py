@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'PICKS', 'ROWS', 'DIGITS', 'Record', 'as_dict', 'save_record', 'to_json', 'thin', 'rounded', 'load_record',
-           'read_json', 'parse_record', 'load_records', 'read_lines', 'pack', 'write_lines', 'find_record',
+           'read_json', 'parse_record', 'load_records', 'archives', 'read_lines', 'pack', 'write_lines', 'find_record',
            'has_record', 'select', 'save_failure', 'load_failures', 'peak_memory', 'commit', 'tree', 'environment']
 
 # %% ../nbs/41_records.ipynb #b3248541
@@ -210,10 +210,18 @@ def load_records(
     path = Path(path)
     if path.is_file(): return [parse_record(raw, path) for raw in read_lines(path)]
     if not path.is_dir(): raise FileNotFoundError(f'no folder of records at {path}')
-    packed = [(raw, f) for f in sorted(path.glob('*.jsonl')) if not f.stem.endswith('_search') for raw in read_lines(f)]
     single = [(read_json(f), f) for f in _files(path)]
-    return [parse_record(raw, f) for raw,f in single+packed if not (isinstance(raw, dict) and 'what' in raw)]
+    runs = [parse_record(raw, f) for raw,f in single if not _is_other(raw)]
+    return runs + [r for f in archives(path) for r in load_records(f)]
 
+def archives(
+    folder,  # of `.jsonl` files
+)->list:     # of paths
+    "The files of a folder whose lines are runs: neither trials of a search, `NAME_search.jsonl`, nor other measurements."
+    files = [f for f in sorted(Path(folder).glob('*.jsonl')) if not f.stem.endswith('_search')]
+    return [f for f in files if not _is_other(next(iter(read_lines(f)), {}))]
+
+def _is_other(raw): return isinstance(raw, dict) and 'what' in raw
 def _files(folder): return sorted(f for f in Path(folder).glob('*.json') if not f.name.endswith('.failed.json'))
 
 def read_lines(

@@ -21,8 +21,8 @@ from .files import written
 from .grids import chosen, claimed, crew, recorded
 from .methods.registry import METHODS, method_class
 from .names import lookup
-from .records import environment, reported, rounded
-from .tables import Table
+from .records import environment, rounded
+from .base.table import Table
 
 # %% ../nbs/46_search.ipynb #1b049775
 def suggest(
@@ -159,7 +159,7 @@ def run_trial(
         try: record = recorded(with_values(s, values, fields), out, device)
         except FloatingPointError as e:                                               # diverged: no worse could be said of it
             trial.set_user_attr('diverged', str(e)); raise optuna.TrialPruned from e
-        got.append(record['curve'][-1][f"val_acc/{reported(record, 'val')}"])
+        got.append(record.curve[-1][f"val_acc/{record.reported('val')}"])
         trial.report(mean(got), n)
         if n<len(specs) and trial.should_prune(): raise optuna.TrialPruned
     return mean(got)

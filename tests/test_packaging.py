@@ -10,7 +10,7 @@ config = ConfigParser(delimiters=['='])
 config.read(ROOT/'settings.ini')
 CFG = config['DEFAULT']
 NOTEBOOKS = sorted(p for p in files(ROOT/'nbs', '*.ipynb') if p.name[0] not in '_.')
-ALLOWED = 'torch torchvision fastcore matplotlib scikit-learn torchmetrics accelerate tqdm filelock tomli'.split()
+ALLOWED = 'torch torchvision fastcore matplotlib scikit-learn torchmetrics accelerate pandas tqdm filelock tomli'.split()
 
 def text(x): return x if isinstance(x, str) else ''.join(x)
 
@@ -59,7 +59,7 @@ def test_notebook_is_saved_executed(nb):
 
 def test_nothing_saved_names_this_machine():
     "Outputs, README and records hold no absolute path, no home and no host name."
-    saved = {p: p.read_text() for p in [ROOT/'README.md', *files(pattern='*.json')]}
+    saved = {p: p.read_text() for p in [ROOT/'README.md', *files(pattern='*.json'), *files(pattern='*.jsonl')]}
     for nb in NOTEBOOKS:
         said = [o.get('text', '') for c in cells(nb) for o in c.get('outputs', [])]
         shown = [v for c in cells(nb) for o in c.get('outputs', []) for k,v in o.get('data', {}).items() if k.startswith('text')]
@@ -105,7 +105,7 @@ def test_wheel_holds_every_module_and_nothing_else(wheel):
     assert {n for n in names if n.endswith('.py')} == {p.relative_to(ROOT).as_posix() for p in files(ROOT/'sgn_nb', '*.py')}
     assert [n for n in names if not n.startswith('sgn_nb/') or n.endswith('.ipynb')] == []
 
-def test_wheel_needs_ten_packages(wheel):
+def test_wheel_needs_eleven_packages(wheel):
     "Run-time requirements are what importing and training need; all else is an extra."
     z = zipfile.ZipFile(wheel)
     meta = email.message_from_bytes(z.read(next(n for n in z.namelist() if n.endswith('.dist-info/METADATA'))))

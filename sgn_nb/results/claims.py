@@ -6,7 +6,7 @@
 __all__ = ['LEVEL', 'LEAST', 'STEPS', 'CLAIMS', 'UNTOLD', 'by_seed', 'paired', 'holm', 'as_good', 'best_of', 'interval', 'Claim',
            'differences', 'verdict', 'verdicts', 'claim_table', 'claim_text']
 
-# %% ../../nbs/42_claims.ipynb #f9c1f761
+# %% ../../nbs/42_claims.ipynb #e8c3fe77
 from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev
@@ -71,7 +71,7 @@ def _p_value(differences):
     from scipy.stats import ttest_1samp
     return float(ttest_1samp(differences, 0).pvalue) if any(differences) else 1.
 
-# %% ../../nbs/42_claims.ipynb #55e6228b
+# %% ../../nbs/42_claims.ipynb #5b45a99e
 def interval(
     d:list,          # differences, at least two
     level:float=.95, # of confidence
@@ -124,7 +124,7 @@ CLAIMS = {
                    'every method may be trained to the end?')}
 UNTOLD = 'cannot be told'
 
-# %% ../../nbs/42_claims.ipynb #4c0bcc2f
+# %% ../../nbs/42_claims.ipynb #33e2243e
 def differences(
     claim:str,  # one of `CLAIMS`
     source,     # runs of one scale, see `runs`

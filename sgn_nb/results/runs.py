@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['SCALE', 'PAPER_SCALE', 'scale', 'noise_name', 'parts', 'at_paper_scale', 'runs', 'methods_in', 'column_order',
-           'curves', 'runs_csv']
+           'curves', 'runs_csv', 'write_csv']
 
 # %% ../../nbs/41_runs.ipynb #b0c6e923
 from pathlib import Path
 import pandas as pd
 from ..experiments import Spec
 from ..methods.registry import METHODS
-from ..records import load_records
+from ..files import written
+from ..records import archives, load_records
 
 # %% ../../nbs/41_runs.ipynb #d770acf5
 SCALE = ('dataset', 'n_train', 'val_share', 'net', 'epochs', 'batch', 'balanced')   # what runs in one table have in common
@@ -143,3 +144,13 @@ def runs_csv(
     net = frame[frame.predictor=='net'].set_index('id').test_acc
     told = frame[frame.reported].assign(net=lambda f: f.id.map(net), seconds=lambda f: f.seconds.round(2))
     return told[list(_CSV)].rename(columns=_CSV).to_csv(index=False, lineterminator='\n')
+
+def write_csv(
+    folder,  # of `.jsonl` files
+    out,     # folder of the CSVs
+)->list:     # their paths
+    "`OUT/NAME_runs.csv` for each `NAME.jsonl` of runs."
+    paths = {Path(out)/f'{f.stem}_runs.csv': runs_csv(f) for f in archives(folder)}
+    for path,text in paths.items():
+        with written(path) as tmp: tmp.write_text(text, encoding='utf-8')
+    return list(paths)
