@@ -11,7 +11,7 @@ FILES = sorted(p for p in (ROOT/'records').glob('*.jsonl') if p.stem != 'labels'
 LINES = sorted((ROOT/'records').glob('*.jsonl'))
 
 # Commits that a rebase took away after the runs, and one with changes that nobody committed. The lists end when these runs are made again.
-LOST = {}
+LOST = {'cifar_cpu': {'670613a259', '1b92116bd2'}, 'cifar_cpu_search': {'a2fc30661e'}, 'cifar_long': {'42c464dc19'}, 'labels': {'172f9eb66d+changes'}}
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: p.stem)
 def test_names_follow_from_specs(path):
