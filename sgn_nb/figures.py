@@ -48,11 +48,12 @@ def glide(
     "The label that SGN trained on, from the given one towards the EMA network's. Slides (7)."
     settings = record.spec.settings
     estimates = torch.tensor([row['watch/ema'][k] for row in record.curve])
-    t = to_target([record.watched[k]['given']], estimates.shape[-1], settings['gamma'], settings['temperature'])
-    mu_ema = settings['temperature']*ilr(estimates.clamp_min(1e-6))            # records keep five digits
-    w = torch.tensor([shift_weight(row['epoch']+1., settings['alpha']) for row in record.curve])[:, None]
-    moved = effective_target(t.expand_as(mu_ema), mu_ema, w)
-    return to_probs(torch.cat([t, moved]), settings['temperature'])
+    temperature = settings['temperature']
+    t = to_target([record.watched[k]['given']], estimates.shape[-1], settings['gamma'], temperature)
+    mu_ema = temperature*ilr(estimates.clamp_min(1e-6))            # records keep five digits
+    weights = [shift_weight(row['epoch']+1., settings['alpha']) for row in record.curve]
+    moved = effective_target(t.expand_as(mu_ema), mu_ema, torch.tensor(weights)[:, None])
+    return to_probs(torch.cat([t, moved]), temperature)
 
 # %% ../nbs/44_figures.ipynb #08be5517
 GREEN,RED = '#55a868','#c44e52'   # of what is right, and of what is wrong
@@ -79,18 +80,20 @@ def demo_figure(
     fig,axs = plt.subplots(1, 4, figsize=(14, 3))
     plot_curves(records, 'test_acc', axs[0])
     plot_curves(records, 'memorised', axs[1])
-    for key,c in (('clean', GREEN), ('mislabelled', RED)): axs[2].plot(*zip(*points(sgn.curve, f'weight/{key}')), c=c, label=key)
+    for key,c in (('clean', GREEN), ('mislabelled', RED)):
+        axs[2].plot(*zip(*points(sgn.curve, f'weight/{key}')), c=c, label=key)
     axs[2].set(xlabel='epoch', ylim=(-.02, 1.02))
     axs[2].legend(fontsize=8)
     plot_label(sgn, axs[3])
-    titles = ('test accuracy', 'mislabelled examples memorised', 'loss weight in SGN', "one label's target in SGN")
+    titles = ('test accuracy', 'mislabelled examples memorised',
+              'loss weight in SGN', "one label's target in SGN")
     for ax,title in zip(axs, titles): ax.set_title(title, fontsize=10)
     fig.tight_layout()
     return fig
 
 # %% ../nbs/44_figures.ipynb #80e6d757
-PANELS = {'loss': ('loss',), 'accuracy': ('val_acc/', 'test_acc/'), 'mislabelled': ('memorised/', 'corrected/'),
-          'weights': ('weight/',), '‖r‖': ('scale/',)}   # title -> how the figures in a panel begin
+PANELS = {'loss': ('loss',), 'accuracy': ('val_acc/', 'test_acc/'),
+          'mislabelled': ('memorised/', 'corrected/'), 'weights': ('weight/',), '‖r‖': ('scale/',)}   # title -> how the figures in a panel begin
 
 def plot_story(
     curve:list,        # rows, from a record or from a run that is going on
@@ -111,7 +114,9 @@ def plot_story(
     return fig
 
 # %% ../nbs/44_figures.ipynb #322532de
-def _figures(curve, starts): return [k for k in dict.fromkeys(k for row in curve for k in row) if k.startswith(starts)]
+def _figures(curve, starts):
+    names = dict.fromkeys(k for row in curve for k in row)
+    return [k for k in names if k.startswith(starts)]
 
 def _plot_lines(ax, curve, keys):
     "One line for each figure that the rows have."
@@ -177,9 +182,11 @@ def plot_scale(
     "How the lengths are spread, clean and mislabelled examples apart where that is known."
     import matplotlib.pyplot as plt
     if ax is None: _,ax = plt.subplots(figsize=(4.5, 2.5))
-    groups = {'all': lengths} if wrong is None else {'clean': lengths[~wrong], 'mislabelled': lengths[wrong]}
+    groups = {'all': lengths}
+    if wrong is not None: groups = {'clean': lengths[~wrong], 'mislabelled': lengths[wrong]}
     edges = torch.linspace(0, lengths.max().item(), 40)
-    for (name,v),c in zip(groups.items(), (GREEN, RED)): ax.hist(v.cpu(), edges, density=True, alpha=.6, color=c, label=name)
+    for (name,v),c in zip(groups.items(), (GREEN, RED)):
+        ax.hist(v.cpu(), edges, density=True, alpha=.6, color=c, label=name)
     ax.set(xlabel='‖r‖', yticks=[])
     ax.legend(fontsize=8)
     return ax
@@ -220,7 +227,8 @@ def plot_rates(
     "One line a method: mean test accuracy of its seeds over the rate that the noise's name states."
     frame = runs(source)
     name = frame.noise.str.split('-')
-    frame = frame.assign(rate=name.str[1].fillna(0.).astype(float))[frame.reported & name.str[0].isin([kind, 'none'])]
+    frame = frame.assign(rate=name.str[1].fillna(0.).astype(float))
+    frame = frame[frame.reported & name.str[0].isin([kind, 'none'])]
     figure = 'test_acc' if pick=='last' else f'test_acc.{pick}'
     for m in methods_in(frame):
         line = frame[frame.method==m].groupby('rate')[figure].agg(['mean', 'std']).fillna(0.)
@@ -234,7 +242,8 @@ def plot_mislabelled(
 ):
     "A bar a method: shares of the mislabelled training examples predicted as their true label, as another one, as the given one."
     frame = runs(source)
-    means = frame[frame.reported].groupby('method')[['corrected', 'memorised']].mean().loc[methods_in(frame)]
+    shares = frame[frame.reported].groupby('method')[['corrected', 'memorised']]
+    means = shares.mean().loc[methods_in(frame)]
     right,wrong = means.corrected,means.memorised
     ax.barh(means.index, right, color=GREEN, label='corrected')
     ax.barh(means.index, 1-right-wrong, left=right, color='#dddddd', label='neither')
@@ -259,7 +268,8 @@ def _pooled_bins(records):
     bins = [b for r in records for b in r.curve[-1][f'test_bins/{r.reported()}']]
     frame = pd.DataFrame(bins, columns=['n', 'sure', 'right'])
     fifteenth = (frame.sure*15).astype(int).clip(upper=14)
-    sums = frame.assign(sure=frame.n*frame.sure, right=frame.n*frame.right).groupby(fifteenth).sum()
+    totals = frame.assign(sure=frame.n*frame.sure, right=frame.n*frame.right)
+    sums = totals.groupby(fifteenth).sum()
     return sums.assign(sure=sums.sure/sums.n, right=sums.right/sums.n)
 
 # %% ../nbs/44_figures.ipynb #16fc4ab2

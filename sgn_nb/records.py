@@ -72,7 +72,8 @@ def row(self:Record,
     metric = lookup('pick', pick, PICKS)
     needed = [f'{k}/{predictor}' for k in (f'{split}_acc', metric) if k]
     rows = [r for r in self.curve if all(k in r for k in needed)]
-    if not rows: raise ValueError(f'record {self.id} has no {split} accuracy of predictor {predictor!r} to pick as {pick}')
+    if not rows:
+        raise ValueError(f'record {self.id} has no {split} accuracy of predictor {predictor!r} for {pick}')
     if metric is None: return rows[-1]
     return max(rows, key=lambda r: r[f'{metric}/{predictor}'])
 
@@ -98,8 +99,10 @@ def as_dict(
 )->dict:            # what JSON knows, in the order of the table above
     "The record as a file has it."
     rare = {'decided': record.decided, 'skipped': record.skipped}
-    data = {k: getattr(record, k) for k in ('labels', 'pixels', 'realised_rate', 'watched', 'curve', 'env')}
-    return {'schema': SCHEMA, 'id': record.id, 'spec': asdict(record.spec), **{k: v for k,v in rare.items() if v}, **data}
+    names = ('labels', 'pixels', 'realised_rate', 'watched', 'curve', 'env')
+    data = {k: getattr(record, k) for k in names}
+    head = {'schema': SCHEMA, 'id': record.id, 'spec': asdict(record.spec)}
+    return head | {k: v for k,v in rare.items() if v} | data
 
 def save_record(
     record:Record,  # of a finished run
@@ -138,10 +141,12 @@ def thin(
     all_val:bool=False,   # keep every figure of the validation split, whose labels are not ours
 )->list:                  # the same, shorter
     "Figures to five digits, what is missing left out, at most a hundred rows with the first, the last and the best; bins in the last row only."
-    left_out = () if all_val or not _scores(curve[-1], 'test_acc/') else ('val_nll/', 'val_ece/', 'val_top5/', 'val_bins/')
+    is_chosen_by_val = not all_val and _scores(curve[-1], 'test_acc/')
+    left_out = ('val_nll/', 'val_ece/', 'val_top5/', 'val_bins/') if is_chosen_by_val else ()
     def is_kept(key, row):
-        return not key.startswith(left_out) and not ('_bins/' in key and row is not curve[-1])
-    short = [{k: rounded(v) for k,v in row.items() if v is not None and is_kept(k, row)} for row in curve]
+        if row is not curve[-1] and '_bins/' in key: return False
+        return row[key] is not None and not key.startswith(left_out)
+    short = [{k: rounded(v) for k,v in row.items() if is_kept(k, row)} for row in curve]
     return [short[n] for n in _rows_to_keep(short)]
 
 def _scores(row, *starts): return [k for k in row if k.startswith(starts)]
@@ -189,9 +194,12 @@ def parse_record(
     where,     # its file, for messages
 )->Record:
     "A record with a complete spec."
-    if not isinstance(raw, dict) or 'schema' not in raw: raise ValueError(f'{where} is no record: it has no schema')
-    if 'what' in raw: raise ValueError(f"{where} is no record of a run: it says what={raw['what']!r}")
-    if raw['schema'] not in (1, SCHEMA): raise ValueError(f"{where} has schema {raw['schema']}, this version reads 1 and {SCHEMA}")
+    if not isinstance(raw, dict) or 'schema' not in raw:
+        raise ValueError(f'{where} is no record: it has no schema')
+    if 'what' in raw:
+        raise ValueError(f"{where} is no record of a run: it says what={raw['what']!r}")
+    if raw['schema'] not in (1, SCHEMA):
+        raise ValueError(f"{where} has schema {raw['schema']}, this version reads 1 and {SCHEMA}")
     fields = {k: v for k,v in raw.items() if k not in ('schema', 'spec', 'curve')}
     try: return Record(spec=Spec(**raw['spec']), curve=_curve(raw['curve']), **fields)
     except (KeyError, TypeError) as e: raise ValueError(f'{where} is no record of this version: {e}') from e
@@ -222,7 +230,10 @@ def archives(
     return [f for f in files if not _is_other(next(iter(read_lines(f)), {}))]
 
 def _is_other(raw): return isinstance(raw, dict) and 'what' in raw
-def _files(folder): return sorted(f for f in Path(folder).glob('*.json') if not f.name.endswith('.failed.json'))
+
+def _files(folder):
+    files = sorted(Path(folder).glob('*.json'))
+    return [f for f in files if not f.name.endswith('.failed.json')]
 
 def read_lines(
     path,  # a `.jsonl` file
@@ -289,9 +300,10 @@ def select(
     **want,        # field of the spec, or one of its settings -> value, or a list of values
 )->list:
     "The records whose spec (or its settings) says so."
+    allowed = {k: v if isinstance(v, (list, tuple, set)) else [v] for k,v in want.items()}
     def is_wanted(record):
         has = record.spec.settings | vars(record.spec)
-        return all(has.get(k) in (v if isinstance(v, (list, tuple, set)) else [v]) for k,v in want.items())
+        return all(has.get(k) in values for k,values in allowed.items())
     return [r for r in records if is_wanted(r)]
 
 # %% ../nbs/41_records.ipynb #d6c90880
@@ -316,7 +328,8 @@ def load_failures(
 def peak_memory():  # MB, or `None` where the system does not tell (Windows)
     "The most memory that this process has held so far."
     status = Path('/proc/self/status')                # Linux; what getrusage says there, a process inherits from who started it
-    if status.exists(): return round(int(re.search(r'VmHWM:\s*(\d+) kB', status.read_text())[1])/2**10)
+    if status.exists():
+        return round(int(re.search(r'VmHWM:\s*(\d+) kB', status.read_text())[1])/2**10)
     try: import resource
     except ImportError: return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

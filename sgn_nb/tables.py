@@ -20,8 +20,9 @@ from .results.runs import column_order, methods_in, noise_name, runs
 def _accuracies(frame):
     "The columns on which all runs are scored: title -> column of `runs`."
     if frame.test_acc.isna().any(): return {'noisy validation accuracy, last epoch': 'val_acc'}
-    last,best = {'test accuracy, last epoch': 'test_acc'},{'at best noisy validation': 'test_acc.best_val'}
-    return last if frame['test_acc.best_val'].isna().any() else last|best
+    columns = {'test accuracy, last epoch': 'test_acc'}
+    if frame['test_acc.best_val'].notna().all(): columns['at best noisy validation'] = 'test_acc.best_val'
+    return columns
 
 # %% ../nbs/42_tables.ipynb #0115a677
 def summary(
@@ -35,7 +36,8 @@ def summary(
     shares = _accuracies(frame) | {'memorised': 'memorised', 'corrected': 'corrected'}
     def row(name, predictor, group):
         cells = {title: spread(group[column], 100) for title,column in shares.items()}
-        return {'method': name, 'predictor': predictor, **cells, 'seconds': spread(group.seconds, digits=0)}
+        seconds = spread(group.seconds, digits=0)
+        return {'method': name, 'predictor': predictor, **cells, 'seconds': seconds}
     groups = frame.groupby([names, 'predictor'], sort=False)
     return Table([row(*key, group) for key,group in groups], caption(frame))
 
@@ -49,7 +51,8 @@ def caption(
     ends = '–'.join(dict.fromkeys([rates[0], rates[-1]])) if rates else ''
     realised = f' ({ends} % of the training labels are wrong)' if rates else ''
     column = f", label column {values('label_column')}" if values('label_column') else ''
-    return (f"{values('dataset')}{column}, noise {values('noise')}{realised}, epochs: {values('epochs')}, seeds: {values('seed')}. "
+    return (f"{values('dataset')}{column}, noise {values('noise')}{realised}, "
+            f"epochs: {values('epochs')}, seeds: {values('seed')}. "
             'Shares in percent; mean ± standard deviation (runs) where there are several. '
             'Memorised and corrected: of the mislabelled training examples, last epoch. '
             f"Seconds of training and evaluation on {values('device')}, {values('cores')} cores.")
@@ -67,7 +70,8 @@ def paper_numbers(
 ):                   # a DataFrame: table, dataset, noise, method, reweight, correct, predictor, pick, metric, mean, sd, note, row
     "What the paper reports; `row` is where a number has its place in our tables: a method, in Table 4 the parts that are on."
     path = Path(__file__).parent/'paper_tables.csv'
-    frame = pd.read_csv(path, dtype={'reweight': str, 'correct': str}, keep_default_na=False, na_values={'mean': '', 'sd': ''})
+    switches = {'reweight': str, 'correct': str}
+    frame = pd.read_csv(path, dtype=switches, keep_default_na=False, na_values={'mean': '', 'sd': ''})
     parts = [marks(r.reweight=='1', r.correct=='1', r.predictor=='ema') for r in frame.itertuples()]
     frame = frame.assign(row=frame.method.where(frame.table!=4, parts))
     return frame if table is None else frame[frame.table==table]
@@ -80,14 +84,19 @@ def _with_rows(number, frame):
     ablated = set(frame.noise_name[~frame.whole.astype(bool)]) or set(frame.noise_name)
     return frame.assign(row=names)[frame.noise_name.isin(ablated)]                     # no column where all parts are on
 
-_STEPS = [marks(lr, lc, ep) for ep in (False, True) for lr,lc in ((False, False), (True, False), (True, True))]
+_TRAININGS = ((False, False), (True, False), (True, True))      # reweighting, correction
+_STEPS = [marks(*training, ep) for ep in (False, True) for training in _TRAININGS]
 
-def _row_order(number, frame): return [n for n in _STEPS if n in set(frame.row)] if number==4 else methods_in(frame)
+def _row_order(number, frame):
+    if number!=4: return methods_in(frame)
+    return [name for name in _STEPS if name in set(frame.row)]
 
 # %% ../nbs/42_tables.ipynb #b021491a
 WEB = {'clothing1m': {'Clothing1M top-1': ('test_acc', 'clothing1m', 'top1')},   # column -> figure of a run; the paper's data set and metric
-       'webvision':  {'WebVision top-1': ('val_acc',  'webvision', 'top1'), 'WebVision top-5': ('val_top5',  'webvision', 'top5'),
-                      'ILSVRC12 top-1':  ('test_acc', 'ilsvrc12', 'top1'),  'ILSVRC12 top-5':  ('test_top5', 'ilsvrc12', 'top5')}}
+       'webvision':  {'WebVision top-1': ('val_acc', 'webvision', 'top1'),
+                      'WebVision top-5': ('val_top5', 'webvision', 'top5'),
+                      'ILSVRC12 top-1': ('test_acc', 'ilsvrc12', 'top1'),
+                      'ILSVRC12 top-5': ('test_top5', 'ilsvrc12', 'top5')}}
 
 def _web(dataset):
     "The columns of Table 3 that a data set fills; none where it belongs to another table."
@@ -98,7 +107,9 @@ def _figure(name, pick): return name if pick=='last' else f'{name}.{pick}'
 def _columns(number, frame):
     "Column -> its runs, a column of `runs`, and the paper's data set, noise and metric."
     dataset = frame.dataset.iloc[0]
-    if number==3: return {c: (frame, figure, (data, 'natural', metric)) for c,(figure,data,metric) in _web(dataset).items()}
+    if number==3:
+        web = _web(dataset).items()
+        return {c: (frame, figure, (data, 'natural', metric)) for c,(figure,data,metric) in web}
     names = column_order(frame.noise_name)
     return {c: (frame[frame.noise_name==c], 'test_acc', (dataset, c, 'top1')) for c in names}
 
@@ -115,7 +126,8 @@ def paper_table(
     is_web = frame.dataset.map(lambda name: bool(_web(name))).astype(bool)
     frame = frame[frame.test_acc.notna() & (is_web==(number==3))]
     if number==4: frame = frame[frame.method=='sgn']
-    if frame.empty: raise ValueError(f'records must hold at least one run with a test set for table {number}, got none')
+    if frame.empty:
+        raise ValueError(f'records must hold at least one run with a test set for table {number}, got none')
     scales = sorted(frame.groupby('scale', sort=False), key=lambda group: str(group[0]))
     return [_table(number, group, pick) for _,group in scales]
 
@@ -127,8 +139,8 @@ def _table(number, frame, pick):
     theirs = _their_numbers(number, columns, pick) if frame.paper_scale.all() else None
     cells,is_bold = {},False
     for column,(group,figure,_) in columns.items():
-        group = placed.loc[placed.index.intersection(group.index)]
-        results = {name: by_seed(group[group.row==name], _figure(figure, pick)) for name in names if name in set(group.row)}
+        rows = placed.loc[placed.index.intersection(group.index)].groupby('row')
+        results = {name: by_seed(rows.get_group(name), _figure(figure, pick)) for name in names if name in rows.groups}
         good = as_good(results)
         is_bold = is_bold or bool(good)
         cells |= {(name, column): _number(name, results, good) for name in names}
@@ -146,7 +158,9 @@ def _lines(name, columns, cells, theirs):
     if theirs is None: return [ours]
     paper = {c: theirs.get((name, c), Number(None)) for c in columns}
     difference = {c: _difference(ours[c], paper[c]) for c in columns}
-    return [ours, {'method': f'{name}, the paper', **paper}, {'method': f'{name}, difference', **difference}]
+    return [ours,
+            {'method': f'{name}, the paper', **paper},
+            {'method': f'{name}, difference', **difference}]
 
 # %% ../nbs/42_tables.ipynb #363065c4
 def _their_numbers(number, columns, pick):
@@ -172,7 +186,8 @@ def _about(number, frame, pick, is_bold):
     dataset,n_train,val_share,net,epochs,batch,balanced = frame.scale.iloc[0]
     epoch = _EPOCHS[pick].format('validation images' if number==3 else 'noisy validation split')
     n = 'all' if n_train is None else f'{n_train:,}'
-    share = f'{val_share:.0%} of them held out' if balanced is None else f'{balanced:,} of them an epoch, equally many of each class'
+    share = f'{val_share:.0%} of them held out'
+    if balanced is not None: share = f'{balanced:,} of them an epoch, equally many of each class'
     seeds = ', '.join(map(str, sorted(set(frame.seed))))
     return (f'Table {number}. Test accuracy in percent at {epoch}; mean ± standard deviation (runs). '
             f'{dataset}, {n} training examples, {share}, {net}, {epochs} epochs, {batch} a step; '
@@ -180,18 +195,21 @@ def _about(number, frame, pick, is_bold):
 
 def _about_labels(number, frame):
     if number==3:
-        validation = ' WebVision: its validation images, which also choose the best epoch.' if 'webvision' in frame.dataset.iloc[0] else ''
-        return f'Labels as the web gave them; nobody knows how many are wrong.{validation}'
+        words = 'Labels as the web gave them; nobody knows how many are wrong.'
+        if 'webvision' not in frame.dataset.iloc[0]: return words
+        return f'{words} WebVision: its validation images, which also choose the best epoch.'
     rates = (100*frame.realised_rate.dropna()).groupby(frame.noise_name).agg(['min', 'max'])
     def realised(name):
         low,high = rates.loc[name]
         return f'{name} {low:.1f}–{high:.1f} %' if low<high else f'{name} {low:.1f} %'
     shares = ', '.join(realised(name) for name in column_order(rates.index))
-    return f'Share of training labels that are wrong: {shares}; sym draws among all classes, the true one included.'
+    return (f'Share of training labels that are wrong: {shares}; '
+            'sym draws among all classes, the true one included.')
 
 def _about_bold(is_bold):
     if not is_bold: return f'No bold: a test wants at least {LEAST} seeds of every method.'
-    return 'Bold: not significantly worse than the best of its column (paired t-tests over seeds that share labels, 5 %, Holm).'
+    return ('Bold: not significantly worse than the best of its column '
+            '(paired t-tests over seeds that share labels, 5 %, Holm).')
 
 # %% ../nbs/42_tables.ipynb #d5c267bd
 def against_paper(
@@ -208,15 +226,18 @@ def against_paper(
 def _paper_alone(number, dataset, pick):
     "The paper's numbers, and a row of dashes below each."
     paper = _paper_columns(number, dataset, pick)
-    if paper.empty: raise ValueError(f'dataset must be in Table {number} with numbers at pick {pick!r}, got {dataset!r}')
+    if paper.empty:
+        raise ValueError(f'dataset must be in Table {number} with numbers at pick {pick!r}, got {dataset!r}')
     columns = list(dict.fromkeys(paper.column))
     numbers = {(r.row, r.column): _paper_number(r) for r in paper.itertuples()}
     rows = []
     for name in dict.fromkeys(paper.row):
-        rows.append({'method': f'{name}, the paper', **{c: numbers.get((name, c)) for c in columns}})
+        paper_row = {c: numbers.get((name, c)) for c in columns}
+        rows.append({'method': f'{name}, the paper', **paper_row})
         rows.append({'method': f'{name}, ours', **dict.fromkeys(columns)})
     epoch = 'last epoch' if pick=='last' else 'epoch that validation chooses'
-    return Table(rows, f'Table {number}, {dataset}, {epoch}: the paper, and ours at its scale, which nobody has run yet.')
+    words = 'the paper, and ours at its scale, which nobody has run yet.'
+    return Table(rows, f'Table {number}, {dataset}, {epoch}: {words}')
 
 def _paper_columns(number, dataset, pick):
     "The paper's numbers for a data set, with the names of their columns, in the columns' order."

@@ -95,7 +95,8 @@ def _markdown(table):
 # %% ../../nbs/09_table.ipynb #f2b678a1
 def _html(table):
     def bold(text): return f'<b>{text}</b>'
-    def row(tag, texts): return '<tr>' + ''.join(f'<{tag}>{text}</{tag}>' for text in texts) + '</tr>'
+    def row(tag, texts):
+        return '<tr>' + ''.join(f'<{tag}>{text}</{tag}>' for text in texts) + '</tr>'
     header,*rows = _cells(table, html.escape, bold)
     lines = [f'<caption>{html.escape(table.caption)}</caption>', row('th', header), *(row('td', r) for r in rows)]
     return '\n'.join(['<table>', *lines, '</table>', ''])

@@ -25,7 +25,8 @@ def by_seed(
     keys = pd.MultiIndex.from_frame(frame[['seed', 'labels']])
     if keys.has_duplicates:
         a,b = frame.id[keys.get_loc(keys[keys.duplicated()][0])].iloc[:2]
-        raise ValueError(f'{a} and {b} would stand in one place of the table: choose between them, they differ in more than the seed')
+        raise ValueError(f'{a} and {b} would stand in one place of the table: '
+                         'choose between them, they differ in more than the seed')
     return pd.Series((100*frame[figure]).to_numpy(), keys)
 
 def paired(
@@ -104,7 +105,8 @@ def _late(frame):
 def _parts(frame):
     sgn = frame[frame.method=='sgn']
     def cell(reweight, correct, predictor):
-        return by_seed(sgn[(sgn.reweight==reweight) & (sgn.correct==correct) & (sgn.predictor==predictor)])
+        is_part = (sgn.reweight==reweight) & (sgn.correct==correct)
+        return by_seed(sgn[is_part & (sgn.predictor==predictor)])
     return {step: paired(cell(*more), cell(*less)) for step,(more,less) in STEPS.items()}
 
 # %% ../../nbs/42_claims.ipynb #a60e40b8
@@ -118,9 +120,11 @@ class Claim:
     question:str          # asked of each noise
 
 CLAIMS = {
-    'ahead': Claim(_ahead, 'ahead', 'behind', 'SGN less each other method, last epoch', 'SGN at least as good as every other?'),
+    'ahead': Claim(_ahead, 'ahead', 'behind', 'SGN less each other method, last epoch',
+                   'SGN at least as good as every other?'),
     'parts': Claim(_parts, 'helps', 'harms', 'What a part of SGN adds, last epoch', 'every part helps?'),
-    'late':  Claim(_late, 'gains', 'loses', 'The last epoch less the one with the best accuracy on noisy validation labels',
+    'late':  Claim(_late, 'gains', 'loses',
+                   'The last epoch less the one with the best accuracy on noisy validation labels',
                    'every method may be trained to the end?')}
 UNTOLD = 'cannot be told'
 
@@ -131,7 +135,8 @@ def differences(
 )->dict:        # row -> column -> differences in points of test accuracy, one for each seed
     "The differences that a claim is about, noise by noise."
     measure,frame = lookup('claim', claim, CLAIMS).differences,runs(source)
-    by_noise = {name: measure(frame[frame.noise_name==name]) for name in column_order(frame.noise_name)}
+    groups = {name: frame[frame.noise_name==name] for name in column_order(frame.noise_name)}
+    by_noise = {name: measure(group) for name,group in groups.items()}
     names = dict.fromkeys(row for cells in by_noise.values() for row in cells)
     return {row: {name: cells.get(row, []) for name,cells in by_noise.items()} for row in names}
 
@@ -153,8 +158,8 @@ def verdicts(
 )->dict:        # row -> column -> one of the claim's words, or `cannot be told`
     "What can be said of each of the `differences`."
     c = lookup('claim', claim, CLAIMS)
-    rows = differences(claim, source)
-    return {row: {name: verdict(d, c.above, c.below) for name,d in cells.items()} for row,cells in rows.items()}
+    def words(cells): return {name: verdict(d, c.above, c.below) for name,d in cells.items()}
+    return {row: words(cells) for row,cells in differences(claim, source).items()}
 
 # %% ../../nbs/42_claims.ipynb #2befe759
 def claim_table(
@@ -163,7 +168,8 @@ def claim_table(
 )->Table:
     "Mean difference, half the width of its 95 % interval, and the verdict, for each noise."
     c,frame = lookup('claim', claim, CLAIMS),runs(source)
-    rows = [{'': row, **{name: _cell(d, c) for name,d in cells.items()}} for row,cells in differences(claim, frame).items()]
+    def numbers(cells): return {name: _cell(d, c) for name,d in cells.items()}
+    rows = [{'': row, **numbers(cells)} for row,cells in differences(claim, frame).items()]
     seeds = ', '.join(map(str, sorted(set(frame.seed)))) or '–'
     return Table(rows or [{'': None}],
                  f"{c.title}: points of test accuracy, mean ± half the width of its 95 % interval (Student's t, "
@@ -184,11 +190,13 @@ def claim_text(
     "Does the claim hold, and which rows of `claim_table` can be told apart from 0?"
     c,rows = lookup('claim', claim, CLAIMS),verdicts(claim, source)
     names = next(iter(rows.values()), {})
-    return '\n'.join(_sentence(c, name, {row: cells[name] for row,cells in rows.items()}) for name in names)
+    def column(name): return {row: cells[name] for row,cells in rows.items()}
+    return '\n'.join(_sentence(c, name, column(name)) for name in names)
 
 def _sentence(claim, name, words):
     "What came out for one noise."
-    rows = {word: [row for row,w in words.items() if w==word] for word in (claim.above, claim.below, UNTOLD)}
+    def rows_with(word): return [row for row,w in words.items() if w==word]
+    rows = {word: rows_with(word) for word in (claim.above, claim.below, UNTOLD)}
     if rows[claim.below]: answer = 'no'
     else: answer = UNTOLD if rows[UNTOLD] else 'yes'
     lists = '; '.join(f'{word}: {", ".join(r) or "none"}' for word,r in rows.items())

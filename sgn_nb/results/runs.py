@@ -60,8 +60,9 @@ def runs(
     missing = [c for c in _ALWAYS if c not in frame]
     return frame.assign(**{c: pd.Series(dtype=float) for c in missing}) if missing else frame
 
-_ALWAYS = ('id', 'dataset', 'method', 'noise_name', 'seed', 'labels', 'predictor', 'reported', 'whole', 'reweight', 'correct', 'scale',
-           'realised_rate', 'test_acc', 'test_acc.best_val', 'test_acc.oracle', 'val_acc', 'memorised', 'corrected', 'seconds')
+_ALWAYS = ('id', 'dataset', 'method', 'noise_name', 'seed', 'labels', 'predictor', 'reported',
+           'whole', 'reweight', 'correct', 'scale', 'realised_rate', 'seconds',
+           'test_acc', 'test_acc.best_val', 'test_acc.oracle', 'val_acc', 'memorised', 'corrected')
 
 def _records(source): return load_records(source) if isinstance(source, (str, Path)) else source
 
@@ -71,21 +72,25 @@ def _rows(record):
     spec,env = vars(record.spec),record.env
     settings = {f'settings.{k}': v for k,v in record.spec.settings.items()}
     reweight,correct = parts(record.spec)
-    group = {'noise_name': noise_name(record.spec), 'scale': scale(record.spec), 'paper_scale': at_paper_scale(record.spec),
-             'reweight': reweight, 'correct': correct, 'whole': reweight and correct}
+    group = {'noise_name': noise_name(record.spec), 'scale': scale(record.spec), 'paper_scale': at_paper_scale(record.spec)}
+    switches = {'reweight': reweight, 'correct': correct, 'whole': reweight and correct}
+    data = {k: getattr(record, k) for k in ('labels', 'pixels', 'realised_rate')}
     seconds = {f'seconds.{k}': v for k,v in env.get('seconds', {}).items()}
     cost = {'seconds': sum(seconds.values()), **seconds} if seconds else {}
     machine = {k: env[k] for k in ('device', 'cores', 'threads', 'commit') if k in env}
-    run = {'id': record.id, **spec, **settings, **group, 'labels': record.labels, 'pixels': record.pixels,
-           'realised_rate': record.realised_rate, **machine, **cost}
+    run = {'id': record.id} | spec | settings | group | switches | data | machine | cost
     names = record.predictors('test_acc') or record.predictors('val_acc')
     return [run | {'predictor': p, 'reported': p==names[-1]} | _figures(record, p) for p in names]
 
 # %% ../../nbs/41_runs.ipynb #1dbd0da8
+def _of_predictor(row, predictor):
+    "The numbers of a row of a curve that are one predictor's, under their names without it."
+    end = f'/{predictor}'
+    return {k.removesuffix(end): v for k,v in row.items() if k.endswith(end) and not isinstance(v, list)}
+
 def _figures(record, predictor):
     "The last epoch's figures of one predictor, and its accuracies at the epochs chosen otherwise: `test_acc.best_val`."
-    last = {k.removesuffix(f'/{predictor}'): v for k,v in record.curve[-1].items() if k.endswith(f'/{predictor}')}
-    figures = {k: v for k,v in last.items() if not isinstance(v, list)}
+    figures = _of_predictor(record.curve[-1], predictor)
     accuracies = [k for k in figures if k.endswith(('_acc', '_top5'))]
     for pick,metric in (('best_val', 'val_acc'), ('oracle', 'test_acc')):
         if metric not in figures: continue
@@ -121,20 +126,20 @@ def curves(
     for r in _records(source):
         names = r.predictors('test_acc') or r.predictors('val_acc')
         for p in names:
-            run = {'id': r.id, 'method': r.spec.method, 'noise_name': noise_name(r.spec), 'seed': r.spec.seed,
-                   'predictor': p, 'reported': p==names[-1]}
+            run = {'id': r.id, 'method': r.spec.method, 'noise_name': noise_name(r.spec), 'seed': r.spec.seed}
+            run |= {'predictor': p, 'reported': p==names[-1]}
             rows += [run | _epoch(row, p) for row in r.curve]
     return pd.DataFrame(rows)
 
 def _epoch(row, predictor):
     "The figures of an epoch that are one predictor's, or nobody's."
-    kept = {k.removesuffix(f'/{predictor}'): v for k,v in row.items() if k.endswith(f'/{predictor}') or '/' not in k}
-    return {k: v for k,v in kept.items() if not isinstance(v, list)} | {'epoch': row['epoch']+1}
+    nobodys = {k: v for k,v in row.items() if '/' not in k}
+    return nobodys | _of_predictor(row, predictor) | {'epoch': row['epoch']+1}
 
 # %% ../../nbs/41_runs.ipynb #04fb6730
-_CSV = {'id': 'id', 'dataset': 'dataset', 'noise_name': 'noise', 'method': 'method', 'reweight': 'reweight', 'correct': 'correct',
-        'seed': 'seed', 'predictor': 'predictor', 'test_acc': 'test_acc', 'test_acc.best_val': 'best_val', 'test_acc.oracle': 'oracle',
-        'net': 'net', 'memorised': 'memorised', 'corrected': 'corrected', 'realised_rate': 'realised_rate', 'seconds': 'seconds'}
+_CSV = ['id', 'dataset', 'noise_name', 'method', 'reweight', 'correct', 'seed', 'predictor',
+        'test_acc', 'test_acc.best_val', 'test_acc.oracle', 'net', 'memorised', 'corrected', 'realised_rate', 'seconds']
+_SHORT = {'noise_name': 'noise', 'test_acc.best_val': 'best_val', 'test_acc.oracle': 'oracle'}
 
 def runs_csv(
     source,   # a place of records, a list of them, or a table of `runs`
@@ -142,8 +147,9 @@ def runs_csv(
     "A row a run, as CSV: accuracies of the predictor that tables report, by how the epoch was chosen, and `net`'s at the last epoch."
     frame = runs(source)
     net = frame[frame.predictor=='net'].set_index('id').test_acc
-    told = frame[frame.reported].assign(net=lambda f: f.id.map(net), seconds=lambda f: f.seconds.round(2))
-    return told[list(_CSV)].rename(columns=_CSV).to_csv(index=False, lineterminator='\n')
+    rows = frame[frame.reported]
+    rows = rows.assign(net=rows.id.map(net), seconds=rows.seconds.round(2))[_CSV]
+    return rows.rename(columns=_SHORT).to_csv(index=False, lineterminator='\n')
 
 def write_csv(
     folder,  # of `.jsonl` files
