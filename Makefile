@@ -28,13 +28,14 @@ readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; pyproject.toml, nbs/nbde
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
 
-tables: $(VENV)/.run ## tables/ from the committed records, byte for byte
-	@for n in 1 4; do for f in md html tex csv; do $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables --format $$f --out tables/digits_table$$n.$$f >/dev/null; done; done
+tables: $(VENV)/.run ## tables/ from the committed records, byte for byte; and their runs, a row each (*_runs.csv)
+	@for n in 1 4; do for f in md html tex csv; do $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables.jsonl --format $$f --out tables/digits_table$$n.$$f >/dev/null; done; done
+	@$(PY) -c 'from sgn_nb.results.runs import write_csv; write_csv("records", "tables")'
 
-bench: $(VENV)/.run ## measured/speed/ on this machine, which should do nothing else (ARGS="..." goes to sgn_bench)
-	@$(PY) $(VENV)/bin/sgn_bench --device cpu --out measured/speed/bench_cpu.json $(ARGS)
-	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn --out measured/speed/bench_cpu_fp32.json $(ARGS)
-	@$(PY) experiments/overhead.py
+bench: $(VENV)/.run ## records/speed/ on this machine, which should do nothing else (ARGS="..." goes to sgn_bench)
+	@$(PY) $(VENV)/bin/sgn_bench --device cpu --out records/speed/bench_cpu.json $(ARGS)
+	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn --out records/speed/bench_cpu_fp32.json $(ARGS)
+	@$(PY) tools/overhead.py
 
 docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)
 	@$(PY) tools/make_docs.py

@@ -1,4 +1,4 @@
-"""A training step of the authors' kind in TensorFlow, taking turns with ours: measured/speed/tensorflow.json.
+"""A training step of the authors' kind in TensorFlow, taking turns with ours: records/speed/tensorflow.json.
 
 TensorFlow is no part of this project. It needs a virtual environment of its own:
 
@@ -100,8 +100,8 @@ def main():
         if memory == 'kept': keep_memory()  # as the commands do; there is no way back
         found[memory] = {}
         for method in ('ce', 'sgn'): found[memory][method], tensorflow = turns(method, args)
-    record = {'net': 'wrn28_2', 'batch': BATCH, 'rounds': args.rounds, 'steps': rounded(found), 'load': [round(o, 2) for o in (*load, os.getloadavg()[0])], 'tensorflow': tensorflow, 'env': environment('cpu', {})}
-    with written(ROOT/'measured/speed/tensorflow.json') as tmp: tmp.write_text(json.dumps(record, indent=1) + '\n')
+    record = {'what': 'beside tensorflow', 'net': 'wrn28_2', 'batch': BATCH, 'rounds': args.rounds, 'steps': rounded(found), 'load': [round(o, 2) for o in (*load, os.getloadavg()[0])], 'tensorflow': tensorflow, 'env': environment('cpu', {})}
+    with written(ROOT/'records/speed/tensorflow.json') as tmp: tmp.write_text(json.dumps(record, indent=1) + '\n')
     print(json.dumps(record['steps'], indent=1))
 
 if __name__ == '__main__': main()

@@ -1,4 +1,4 @@
-"How well the label report finds wrong labels, beside cleanlab with 5-fold cross-validation: trains into runs/labels, then writes measured/labels. Killed and started again, it goes on. Needs SGN_DATA and the extra `bench`."
+"How well the label report finds wrong labels, beside cleanlab with 5-fold cross-validation: trains into runs/labels, then writes records/labels.jsonl. Killed and started again, it goes on. Needs SGN_DATA and the extra `bench`."
 import os, time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +12,11 @@ from sgn_nb.data.folder import image_folder
 from sgn_nb.files import written
 from sgn_nb.label_report import noise_estimate, quality_scores
 from sgn_nb.data.noise import label_hash
-from sgn_nb.records import SCHEMA, environment, save_record
+from sgn_nb.records import environment, read_lines, write_lines
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS, RECORDS = ROOT/'runs/labels', ROOT/'measured/labels'
+SCHEMA = 1  # of a line in records/labels.jsonl: no run and no curve, but scores
+RUNS, RECORDS = ROOT/'runs/labels', ROOT/'records/labels.jsonl'
 NOISES, SEEDS, N, EPOCHS, FOLDS = ('worst', 'sym-0.4', 'asym-0.4'), range(3), 10_000, 30, 5
 LR = {'sgn': .2, 'ce': .1}  # of each method, from notebook 61
 
@@ -73,8 +74,10 @@ def cleanlab(labels, wrong):
     return {'scores': scores, 'rate': round(1 - joint.trace()/joint.sum(), 5)}
 
 def score():
-    "A record of each training: all candidates for the score, cleanlab on the same probabilities, the estimated rate, seconds."
+    "A line for each training: all candidates for the score, cleanlab on the same probabilities, the estimated rate, seconds."
+    lines = {line['id']: line for line in (read_lines(RECORDS) if RECORDS.exists() else [])}
     for path in sorted(RUNS.glob('*.pt')):
+        if path.stem in lines: continue
         run, (noise, seed, who) = torch.load(path), path.stem.split('_')
         labels, human = run['labels'], noise == 'worst'
         wrong = (labels['given'] != run['true']).numpy()
@@ -83,8 +86,10 @@ def score():
         if who == 'sgn':
             e = noise_estimate(labels)
             ours = {'scores': {k: finds(wrong, v) for k,v in quality_scores(labels, spec['settings']['gamma']).items()}, 'rate': round(e.rate, 5), 'interval': [round(e.low, 5), round(e.high, 5)]}
-        save_record({'schema': SCHEMA, 'id': f'{noise}_s{seed}_{who}', 'spec': spec, 'draw': int(seed), 'folds': FOLDS if who == 'ce' else None, 'labels': label_hash(labels['given']), 'realised_rate': float(wrong.mean()),
-                     'ours': ours, 'cleanlab': cleanlab(labels, wrong), 'curve': [{'epoch': EPOCHS - 1}], 'env': environment('cpu', run['seconds'])}, RECORDS)
+        lines[path.stem] = {'what': 'labels', 'schema': SCHEMA, 'id': path.stem, 'spec': spec, 'draw': int(seed), 'folds': FOLDS if who == 'ce' else None,
+                            'labels': label_hash(labels['given']), 'realised_rate': float(wrong.mean()), 'ours': ours, 'cleanlab': cleanlab(labels, wrong),
+                            'env': environment('cpu', run['seconds'])}
+        write_lines([lines[name] for name in sorted(lines)], RECORDS)
 
 if __name__ == '__main__':
     torch.set_num_threads(1)

@@ -1,11 +1,11 @@
-"What the training loop's figures, checkpoints and progress cost beside a bare loop, and what sharing two cores gains, and what a run takes: measured/speed/overhead.json."
+"What the training loop's figures, checkpoints and progress cost beside a bare loop, and what sharing two cores gains, and what a run takes: records/speed/overhead.json."
 import argparse, json, statistics, tempfile, time
 from pathlib import Path
 import torch
 from sgn_nb.experiments import Spec, grid, read_grid
 from sgn_nb.files import written
 from sgn_nb.grids import plan_runs, run_grid
-from sgn_nb.records import environment, load_records, to_json
+from sgn_nb.records import as_dict, environment, load_records, to_json
 from sgn_nb.runner import batches, planned, prepare, run, untrained
 from sgn_nb.training import accelerator, fit, optimiser
 
@@ -67,7 +67,7 @@ def sharing(rounds):
     gains = []
     for k in range(rounds):
         specs = plan_runs(grid(method=['ce', 'gce', 'elr', 'sgn'], seed=range(2*k, 2*k+2), epochs=15, val_share=.2))
-        took = lambda records: sum(sum(r['env']['seconds'].values()) for r in records)
+        took = lambda records: sum(r.seconds for r in records)
         with tempfile.TemporaryDirectory() as tmp:
             one = took([run(s, f'{tmp}/one', 'cpu') for s in specs])
             run_grid(specs, f'{tmp}/two', 2, 'cpu')
@@ -78,11 +78,11 @@ def slowest():
     "Seconds of the longest runs of the digits table on one core."
     specs = {s.method: s for s in read_grid(ROOT/'experiments/digits_table1.toml') if (s.noise, s.seed) == ('sym-0.4', 0)}
     with tempfile.TemporaryDirectory() as tmp:
-        return {m: run(s, tmp, 'cpu')['env']['seconds'] for m,s in specs.items() if m in ('ce', 'sgn', 'het', 'coteaching', 'forward')}
+        return {m: run(s, tmp, 'cpu').env['seconds'] for m,s in specs.items() if m in ('ce', 'sgn', 'het', 'coteaching', 'forward')}
 
 def loading(n):
     "Seconds to load so many records."
-    texts = [to_json(r) for r in load_records(ROOT/'records/digits_tables')]
+    texts = [to_json(as_dict(r)) for r in load_records(ROOT/'records/digits_tables.jsonl')]
     with tempfile.TemporaryDirectory() as tmp:
         for k in range(n): (Path(tmp)/f'{k}.json').write_text(texts[k%len(texts)])
         start = time.perf_counter()
@@ -94,9 +94,9 @@ def main():
     p.add_argument('--rounds', type=int, default=7)
     rounds = p.parse_args().rounds
     torch.set_num_threads(1)
-    found = {'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')}, 'load 10,000 records': round(loading(10_000), 2)}
+    found = {'what': 'overhead', 'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')}, 'load 10,000 records': round(loading(10_000), 2)}
     found |= {'two workers : one': sharing(3), 'two bare loops : one': machine(), 'seconds of a run': slowest()}
-    with written(ROOT/'measured/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
+    with written(ROOT/'records/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
     print(json.dumps(found, indent=1))
 
 if __name__ == '__main__': main()

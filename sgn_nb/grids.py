@@ -28,7 +28,7 @@ from .base.parallel import PASSIVE, available_cores, has_own_threads, keep_memor
 from .data.sources import train_size
 from .experiments import Spec, read_grid
 from .files import written
-from .records import SCHEMA, load_record, save_failure
+from .records import SCHEMA, Record, find_record, has_record, save_failure
 from .runner import planned, run, writable
 
 # %% ../nbs/45_grids.ipynb #9db06990
@@ -62,7 +62,7 @@ def run_state(
     return _state(spec.id, out)
 
 def _state(name, out):
-    if (Path(out)/f'{name}.json').exists(): return 'recorded'
+    if has_record(out, name): return 'recorded'
     return 'failed' if (Path(out)/f'{name}.failed.json').exists() else 'to do'
 
 def forget_failures(
@@ -119,7 +119,7 @@ def record_run(
     count = _EpochFile(spec.id, out)
     try: record = run(spec, out, device, on_epoch=count)
     finally: count.path.unlink(missing_ok=True)
-    for p in Path(out).glob(f"{record['id']}.*.ckpt"): p.unlink(missing_ok=True)
+    for p in Path(out).glob(f'{record.id}.*.ckpt'): p.unlink(missing_ok=True)
     return record
 
 def try_run(
@@ -278,10 +278,11 @@ def plan_runs(
 # %% ../nbs/45_grids.ipynb #2194a0fb
 def grid_records(
     path,    # a grid's TOML file
-    folder,  # of records, if there is one
-)->list:     # of records, by file name
+    folder,  # of records, or the `.jsonl` file beside it, if there is one
+)->list:     # of `Record`, by id
     "The records of a grid's runs; says how many there are."
-    files = [Path(folder)/f'{s.id}.json' for s in plan_runs(read_grid(path))]
-    records = [load_record(f) for f in sorted(files) if f.is_file()]
-    print(f'{len(records)} of {len(files)} runs of {Path(path).name} are on record')
+    folder = str(folder).removesuffix('.jsonl')
+    ids = sorted(s.id for s in plan_runs(read_grid(path)))
+    records = [find_record(folder, name) for name in ids if has_record(folder, name)]
+    print(f'{len(records)} of {len(ids)} runs of {Path(path).name} are on record')
     return records

@@ -20,7 +20,7 @@ from .nets import net_maker
 from .data.noise import label_hash, realised_rate
 from .base.distributed import barrier, broadcast, rank
 from .base.parallel import adapt_threads, keep_threads
-from .records import SCHEMA, environment, load_record, save_record, thin
+from .records import Record, environment, find_record, load_record, save_record, thin
 from .training import accelerator, fit, load_checkpoint
 
 # %% ../nbs/43_runner.ipynb #511424ab
@@ -68,14 +68,14 @@ def run(
     data=None,          # `Data` of your own, still whole; by default the spec's data set is loaded by its name
     on_epoch=None,      # called with each epoch's row, of each stage; what it raises ends the run
     compile:bool=False, # compile the networks; as the device, no part of the spec
-)->dict:                # the record
+)->Record:
     "Train what `spec` says and record it; a recorded run is loaded, a killed one goes on."
     on = accelerator(device, spec.precision)
     with on.main_process_first(): data = prepare(spec, data)                           # what is downloaded is downloaded once
     train,evals = batches(spec, data, on.device)
     spec = resolve(spec, len(train))
-    path,hashes = Path(out)/f'{spec.id}.json',fingerprints(data)
-    if broadcast(path.exists()): return of_these(load_record(path), hashes)
+    hashes,known = fingerprints(data),find_record(out, spec.id)
+    if broadcast(known is not None): return of_these(known, hashes)
     method = untrained(spec, data)
     adapt_threads(method, data.train.x.shape[1:], spec.batch//spec.accumulate, on.device)
     watch = watched(data, spec.watch)
@@ -92,7 +92,7 @@ def run(
     record = as_record(spec, data, method, hashes, watch, got['curve'], env)
     if rank()==0: save_record(record, out)
     barrier()
-    return load_record(path)
+    return load_record(Path(out)/f'{spec.id}.json')
 
 # %% ../nbs/43_runner.ipynb #0f8bd7bc
 def fingerprints(
@@ -102,12 +102,13 @@ def fingerprints(
     return {'labels': label_hash(data.train.y), 'pixels': pixel_hash(data)}
 
 def of_these(
-    record:dict,  # as loaded
-    hashes:dict,  # `fingerprints` of the data at hand
-)->dict:          # the record
+    record:Record,  # as loaded
+    hashes:dict,    # `fingerprints` of the data at hand
+)->Record:
     "The record, if it was made with these data; otherwise a `ValueError`."
     for k,v in hashes.items():
-        if record[k]!=v: raise ValueError(f"record {record['id']} was made with other {k}: choose another folder for out, or another name for the data set")
+        if getattr(record, k)!=v:
+            raise ValueError(f'record {record.id} was made with other {k}: choose another folder for out, or another name for the data set')
     return record
 
 # %% ../nbs/43_runner.ipynb #5252e8bc
@@ -128,12 +129,12 @@ def untrained(
     return method_class(spec.method)(net_maker(spec.net, data.train.x.shape[1:]), data.K, data.train.y, **spec.settings)
 
 def trained(
-    record:dict,  # of a run whose checkpoint is still there
-    out='runs',   # its folder
-    data=None,    # `Data` of your own, as it was given to `run`
+    record:Record,  # of a run whose checkpoint is still there
+    out='runs',     # its folder
+    data=None,      # `Data` of your own, as it was given to `run`
 )->tuple:         # the method in eval mode, on the CPU; the run's data
     "What a run ended with."
-    spec = Spec(**record['spec'])
+    spec = record.spec
     data = prepare(spec, data)
     hashes = fingerprints(data); of_these(record, hashes)
     checkpoint = max(Path(out).glob(f'{spec.id}.*.ckpt'), default=Path(out)/f'{spec.id}.0.ckpt')     # the last stage's
@@ -158,10 +159,13 @@ def as_record(
     watch,       # ids of the watched examples
     curve:list,  # from `fit`
     env:dict,    # from `environment`
-)->dict:         # see the records' layout
+)->Record:
     "A finished run as a record."
     known = data.train.true is not None
-    decided = {k: v for k,v in vars(method.settings).items() if v is not None and spec.settings.get(k, v) is None}     # by the number of classes
-    return {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), **({'decided': decided} if decided else {}), **({'skipped': data.skipped} if data.skipped else {}), **hashes,
-            'realised_rate': realised_rate(data.train.true, data.train.y) if known else None,
-            'watched': [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch], 'curve': thin(curve, all_val=spec.val_share==0), 'env': env}
+    settings = vars(method.settings).items()
+    decided = {k: v for k,v in settings if v is not None and spec.settings.get(k, v) is None}  # by the number of classes
+    rate = realised_rate(data.train.true, data.train.y) if known else None
+    examples = [{'id': int(i), 'given': int(data.train.y[i]), 'true': int(data.train.true[i])} for i in watch]
+    curve = thin(curve, all_val=spec.val_share==0)
+    return Record(spec.id, spec, **hashes, realised_rate=rate, curve=curve, env=env,
+                  watched=examples, decided=decided, skipped=data.skipped)

@@ -23,8 +23,8 @@ from .grids import claim, epochs_under_way, plan_runs, record_run
 from .grids import start_workers, watch_workers
 from .methods.registry import METHODS, method_class
 from .base.errors import lookup
-from .records import environment, reported, rounded
-from .tables import Table
+from .base.table import Table
+from .records import environment, rounded
 
 # %% ../nbs/46_search.ipynb #1b049775
 def suggest(
@@ -202,7 +202,7 @@ def run_trial(
         except FloatingPointError as e:                        # no worse could be said of it
             trial.set_user_attr('diverged', str(e))
             raise optuna.TrialPruned from e
-        scores.append(record['curve'][-1][f"val_acc/{reported(record, 'val')}"])
+        scores.append(record.curve[-1][f"val_acc/{record.reported('val')}"])
         trial.report(mean(scores), n)
         if n<len(specs) and trial.should_prune(): raise optuna.TrialPruned
     return mean(scores)

@@ -34,7 +34,7 @@ from .nets import NETS, net_maker
 from .data.streamed import clothing1m, toy_clothing1m
 from .records import environment, rounded
 from .sgn import SGNLoss
-from .tables import Table
+from .base.table import Table
 from .training import accelerator, fit, native_precision, optimiser
 
 # %% ../nbs/32_speed.ipynb #09e59d60

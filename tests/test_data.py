@@ -197,7 +197,7 @@ def test_train_on_cifar(process, tmp_path, name):
     assert status == 0, said
     path, = (tmp_path/'out').glob(f'{name}_asym-0.4_ce_s0_*.json')
     record = load_record(path)
-    assert record['spec']['dataset'] == name and .1 < record['realised_rate'] < .5 and 'test_acc/net' in record['curve'][-1]
+    assert record.spec.dataset == name and .1 < record.realised_rate < .5 and 'test_acc/net' in record.curve[-1]
     assert str(tmp_path) not in path.read_text() and left(tmp_path/'cache') == []
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from conftest import BIN, ended
 from sgn_nb import runner
 from sgn_nb.methods.registry import METHODS
-from sgn_nb.records import load_record
+from sgn_nb.records import load_record, load_records
 
 ARGS = '--label-column given --clean-column truth --net fast_cnn --batch 20 --epochs 2 --device cpu'.split()
 
@@ -41,8 +41,8 @@ def test_every_method(sgn_train, tmp_path, method):
     assert f'| {method} ' in said and 'label column given' in said
     path, = (tmp_path/'out').glob('*.json')
     record = load_record(path)
-    assert path.name.startswith(f'day-and-night_given_{method}_s0_') and list((tmp_path/'out').glob(f"{record['id']}.*.ckpt"))
-    assert .25 < record['realised_rate'] < .42 and len(record['curve']) == 2
+    assert path.name.startswith(f'day-and-night_given_{method}_s0_') and list((tmp_path/'out').glob(f'{record.id}.*.ckpt'))
+    assert .25 < record.realised_rate < .42 and len(record.curve) == 2
     assert str(tmp_path.parent) not in path.read_text()
 
 WRONG = {'a folder that is not there': ('--dataset', 'fotos', "unknown data set 'fotos'", 'nor is there a folder of that name'),
@@ -77,7 +77,7 @@ def test_image_size(sgn_train, folder, tmp_path, monkeypatch):
     """It changes the pixels, so it is in the record, which finds them again by the folder's name in
     SGN_DATA."""
     for size in [], ['--image-size', '16']: assert sgn_train('--method', 'ce', *size)[0] == 0
-    records = {r['spec']['image_size']: r for r in (json.loads(p.read_text()) for p in (tmp_path/'out').glob('*.json'))}
+    records = {r.spec.image_size: r for r in load_records(tmp_path/'out')}
     assert set(records) == {None, 16}
     monkeypatch.setenv('SGN_DATA', str(folder.parent))
     for size, r in records.items(): assert runner.trained(r, tmp_path/'out')[1].train.x.shape[-1] == (size or 32)

@@ -97,7 +97,7 @@ def test_notebook_is_saved_executed(nb):
 
 def test_nothing_saved_names_this_machine():
     "Outputs, README and records hold no absolute path, no home and no host name."
-    saved = {p: p.read_text() for p in [ROOT/'README.md', *files(pattern='*.json')]}
+    saved = {p: p.read_text() for p in [ROOT/'README.md', *files(pattern='*.json'), *files(pattern='*.jsonl')]}
     for nb in NOTEBOOKS:
         outputs = [o for c in cells(nb) for o in c.get('outputs', [])]
         printed = [o.get('text', '') for o in outputs]
