@@ -218,8 +218,6 @@ def label_report(
     for sentence in caveats(clf, estimate): warnings.warn(sentence, stacklevel=2)
     return report
 
-SGNClassifier.label_report = label_report             # and a method, once this module is imported
-
 # %% ../nbs/51_label_report.ipynb #f0581fe1
 def _report(clf, estimate, ids):
     "`label_report` without its warnings."
