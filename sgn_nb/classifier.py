@@ -86,10 +86,10 @@ def count_votes(
     name,n = list(method.predictors())[-1],method.N+extra
     method.register_buffer('votes', torch.zeros(n, method.K))
     method.register_buffer('last_weight', torch.full((n,), math.nan))
-    def count(method, args, loss):
+    def count(method, args, step):
         _,_,i,epoch = args
-        if 'weight' in method.seen: method.last_weight[i] = method.seen['weight'].float()
-        if epoch>=epochs//2: method.votes[i, method.seen[name]] += 1
+        if step.weight is not None: method.last_weight[i] = step.weight.float()
+        if epoch>=epochs//2: method.votes[i, step.predicted[name]] += 1
     return method.register_forward_hook(count)
 
 # %% ../nbs/50_classifier.ipynb #3e9b0c64

@@ -158,7 +158,7 @@ def training_flops(
     with torch.random.fork_rng(devices=[]):
         method = method_class(spec.method)(net_maker(net, shape), K, [0, 1], **spec.settings)
         batch = torch.rand(2, *shape),torch.tensor([0, 1]),torch.tensor([0, 1])
-        with FlopCounterMode(display=False) as count: method.train()(*batch, 0.).backward()
+        with FlopCounterMode(display=False) as count: method.train()(*batch, 0.).loss.backward()
         return count.get_total_flops()/2*sum(1 for _ in method.stages([batch]))
 
 # %% ../nbs/40_experiments.ipynb #729aeffd

@@ -90,14 +90,16 @@ class EpochStats:
     ): self.true,self.before,self.steps = true,dict(before),[]
 
     def add(self,
-        loss,  # of the step, a scalar tensor
-        seen,  # what the method saw: predictor -> classes `[b]`, `weight` and `scale` -> `[b]`
+        step,  # the `Step` that a method returned
         y,     # given labels `[b]`
         i,     # ids `[b]`
     ):
         "One step's loss, predictions and weights."
-        known = {} if self.true is None or y.dim()>1 else {'y': y, 'i': i, **seen}
-        self.steps.append({'loss': loss.detach()[None], **known})
+        seen = {'loss': step.loss.detach()[None]}
+        if self.true is not None and y.dim()==1:
+            seen |= {'y': y, 'i': i, **step.predicted}
+            seen |= {n: v for n in ('weight', 'scale') if (v := getattr(step, n)) is not None}
+        self.steps.append(seen)
 
     def so_far(self,
         *names,  # which of them; all unless given

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from .ema import EMA
 from .compositional import upcast
 from .gaussian import isotropic_nll, loss_weight, rank_one_nll
-from .methods.base import Method
+from .methods.base import Method, Step, predicted_classes
 from .names import lookup
 from .shifted_gaussian import shift_weight, shifted_residual
 from .targets import to_target, soft_targets, to_probs
@@ -146,10 +146,11 @@ def forward(self:SGN,
     y:Tensor,      # given labels `[b]`, or soft ones `[b, K]`
     i:Tensor,      # ids `[b]`; SGN remembers nothing of single examples
     epoch:float,   # time in epochs, with its fraction
-)->Tensor:         # scalar (nats)
+)->Step:           # its loss in nats
     "One batch: both networks, the residual, its negative log-likelihood."
     out,out_ema = self.net(x),self.ema(x)
     d,s = self.loss.residual(out, out_ema, y, epoch)
-    self.saw(net=self.loss.probs(out.detach()), ema=self.loss.probs(out_ema), weight=self.loss.weight(d.detach(), s.detach()),
-             scale=s.detach().norm(dim=-1) if self.reweight and self.scale=='rank_one' else None)
-    return self.loss.nll(d, s).mean()
+    predicted = predicted_classes(net=self.loss.probs(out.detach()), ema=self.loss.probs(out_ema))
+    weight = self.loss.weight(d.detach(), s.detach())
+    scale = s.detach().norm(dim=-1) if self.reweight and self.scale=='rank_one' else None
+    return Step(self.loss.nll(d, s).mean(), predicted, weight.detach(), scale)

@@ -115,7 +115,7 @@ def stepper(
     x,y,i = x.contiguous(memory_format=torch.channels_last) if x.dim()==4 else x,y.to(device),i.to(device)
     half = nullcontext() if precision=='fp32' else torch.autocast(torch.device(device).type, DTYPES[precision])
     def step():
-        with half: loss = method(x, y, i, 1.)
+        with half: loss = method(x, y, i, 1.).loss
         loss.backward(); opt.step(); opt.zero_grad(); method.after_step()
     return step
 

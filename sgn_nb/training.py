@@ -188,9 +188,9 @@ def fit(
                 t = epoch + step/steps
                 for g in opt.param_groups: g['lr'] = g['initial_lr']*schedule(t, epochs) if g.get('scheduled', True) else g['initial_lr']
                 for piece in zip(*(v.chunk(accumulate) for v in (x, y, i))):
-                    loss = model(*piece, t)
-                    on.backward(loss/accumulate)
-                    run.stats.add(loss, method.seen, *piece[1:])
+                    seen = model(*piece, t)
+                    on.backward(seen.loss/accumulate)
+                    run.stats.add(seen, *piece[1:])
                 opt.step(); opt.zero_grad()
                 method.after_step(); bar.update()
                 if run.due(save_every): run.save(epoch, step+1)

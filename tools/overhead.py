@@ -17,7 +17,7 @@ def bare(method, train, spec):
     method.train()
     for epoch in range(spec.epochs):
         for step,(x,y,i) in enumerate(train.epoch(epoch)):
-            method(x, y, i, epoch + step/len(train)).backward()
+            method(x, y, i, epoch + step/len(train)).loss.backward()
             opt.step(); opt.zero_grad(); method.after_step()
 
 def seconds(spec, loop):

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch.autograd.function import once_differentiable
 from ..compositional import upcast
 from ..gaussian import loss_weight, rank_one_nll
-from .base import Method
+from .base import Method, Step, predicted_classes
 from ..targets import check_labels
 
 # %% ../../nbs/23_density_methods.ipynb #308b013a
@@ -92,8 +92,8 @@ class HET(Method):
     def probs(self, x): return mc_probs(*self.logits(x), *self.draws(x.device), self.tau)
     def forward(self, x, y, i, epoch):
         p = self.probs(x)
-        self.saw(net=p)
-        return F.cross_entropy(p.clamp(1e-5, 1).log(), y)            # the clip is the authors'
+        loss = F.cross_entropy(p.clamp(1e-5, 1).log(), y)            # the clip is the authors'
+        return Step(loss, predicted_classes(net=p))
 
 # %% ../../nbs/23_density_methods.ipynb #36be643b
 @patch
@@ -157,5 +157,6 @@ class LN(Method):
     def forward(self, x, y, i, epoch):
         mu,r = self.net(x).float().chunk(2, -1)
         t = ln_target(y, self.K, self.gamma)
-        self.saw(net=mu, weight=loss_weight((t-mu).detach(), r.detach()), scale=r.detach().norm(dim=-1))
-        return ln_nll(t, mu, r).mean()
+        weight = loss_weight((t-mu).detach(), r.detach())
+        scale = r.detach().norm(dim=-1)
+        return Step(ln_nll(t, mu, r).mean(), predicted_classes(net=mu), weight, scale)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from fastcore.basics import patch
-from .base import Method
+from .base import Method, Step, predicted_classes
 from ..noise import Noise
 from ..processes import drawn, in_order
 
@@ -22,8 +22,7 @@ class CE(Method):
     "Cross-entropy with the given labels."
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
-        self.saw(net=z)
-        return F.cross_entropy(z, y)
+        return Step(F.cross_entropy(z, y), predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #effa3254
 class LS(Method):
@@ -40,8 +39,8 @@ class LS(Method):
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
-        self.saw(net=z)
-        return F.cross_entropy(z, y, label_smoothing=self.gamma)
+        loss = F.cross_entropy(z, y, label_smoothing=self.gamma)
+        return Step(loss, predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #5b9839d2
 class GCE(Method):
@@ -58,10 +57,10 @@ class GCE(Method):
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
-        self.saw(net=z)
         log_p = z.log_softmax(-1).clamp_min(log(1e-7))
-        loss = -(self.q*log_p).expm1()/self.q                     # `[b, K]`: of each class, were it the label
-        return ((loss*y).sum(-1) if y.is_floating_point() else loss.gather(-1, y[:,None])).mean()
+        each = -(self.q*log_p).expm1()/self.q                     # `[b, K]`: of each class, were it the label
+        loss = (each*y).sum(-1) if y.is_floating_point() else each.gather(-1, y[:,None])
+        return Step(loss.mean(), predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #2cf73a5b
 def noisy_cross_entropy(
@@ -88,9 +87,9 @@ class NAN(Method):
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
-        self.saw(net=z)
         target = y if y.is_floating_point() else F.one_hot(y, self.K)
-        return noisy_cross_entropy(z, target + self.sigma*drawn(torch.randn, z))
+        loss = noisy_cross_entropy(z, target + self.sigma*drawn(torch.randn, z))
+        return Step(loss, predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #5fdb0d42
 def filters(
@@ -147,9 +146,9 @@ class Forward(Method):
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
-        self.saw(net=z)
         log_T = self.transition.log().clamp_min(-1e4)             # log 0, but finite: -inf less -inf is no number
-        return F.cross_entropy((z.log_softmax(-1)[...,None] + log_T).logsumexp(-2), y)
+        given = (z.log_softmax(-1)[...,None] + log_T).logsumexp(-2)       # log-probabilities of the given labels
+        return Step(F.cross_entropy(given, y), predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #f4dc12a8
 @patch

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
-from .base import Method
+from .base import Method, Step, predicted_classes
 from ..names import lookup
 from ..processes import gathered, total
 
@@ -38,10 +38,10 @@ class ELR(Method):
 
     def forward(self, x, y, i, epoch):
         z,i = self.net(x).float(),self.ids(i, len(x))
-        self.saw(net=z)
         p = z.softmax(-1).clamp(1e-4, 1-1e-4)
         self.memory[gathered(i)] = gathered(self.beta*self.memory[i] + (1-self.beta)*(p/p.sum(-1, keepdim=True)))
-        return F.cross_entropy(z, y) + self.lam*(1 - (self.memory[i]*p).sum(-1)).log().mean()
+        reward = (1 - (self.memory[i]*p).sum(-1)).log().mean()
+        return Step(F.cross_entropy(z, y) + self.lam*reward, predicted_classes(net=z))
 
 # %% ../../nbs/22_memory_methods.ipynb #1ecc68cf
 PRESETS = {
@@ -100,16 +100,16 @@ def forward(self:SOP,
     y,      # given labels `[b]`, or soft ones `[b, K]`
     i,      # example ids `[b]`
     epoch,  # time in epochs; not asked for
-):          # scalar (nats, and a squared distance)
+):          # a `Step`; its loss in nats, and a squared distance
     "Cross-entropy of the prediction with its noise, and the squared distance that trains the noise."
     z,i = self.net(x).float(),self.ids(i, len(x))
-    self.saw(net=z)
     y = y.float() if y.is_floating_point() else F.one_hot(y, self.K).float()
     U,V = (self.u[i, None].square()*y).clamp(0, 1),(self.v[i].square()*(1-y)).clamp(0, 1)
     q = (z.softmax(-1) + U - V.detach()).clamp_min(1e-4)
     q = (q/(total(q.sum((0, 1), keepdim=True)) if self.norm=='batch' else q.sum(-1, keepdim=True))).clamp_min(1e-4)
     ce = -(y*(q/q.sum(-1, keepdim=True)).log()).sum(-1).mean()
-    return ce + (y - F.one_hot(z.argmax(-1), self.K) - U + V).square().sum(-1).mean()
+    distance = (y - F.one_hot(z.argmax(-1), self.K) - U + V).square().sum(-1).mean()
+    return Step(ce + distance, predicted_classes(net=z))
 
 # %% ../../nbs/22_memory_methods.ipynb #26346720
 def nal_preset(
@@ -154,14 +154,14 @@ def forward(self:NAL,
     y,      # given labels `[b]`; already in the memory
     i,      # example ids `[b]`
     epoch,  # time in epochs, with its fraction
-):          # scalar (nats)
+):          # a `Step`; its loss in nats
     "Rewrite the labels if it is time; cross-entropy of the mixture with them, and the price of not attending."
     if y.dim()!=1: raise ValueError(f'y must be class ids [b], as NAL learns from its own memory of the labels, got shape {list(y.shape)}')
     out,i = self.net(x).float(),self.ids(i, len(x))
     p,h = out[:, :self.K].softmax(-1),out[:, self.K:]
-    self.saw(net=p)
     if epoch>=self.start and int(epoch)%self.every==0:
         self.memory[gathered(i)] = gathered((self.momentum*self.memory[i] + (1-self.momentum)*p).clamp(1e-4, 1))
     tau,q = h.sigmoid(),self.memory[i].clamp(1e-4, 1)
     m = tau*p + (1-tau)*q
-    return -(q*(m/m.sum(-1, keepdim=True)).clamp_min(1e-7).log()).sum(-1).mean() - self.lam*F.logsigmoid(h).mean()
+    ce = -(q*(m/m.sum(-1, keepdim=True)).clamp_min(1e-7).log()).sum(-1).mean()
+    return Step(ce - self.lam*F.logsigmoid(h).mean(), predicted_classes(net=p))

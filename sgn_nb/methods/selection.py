@@ -9,7 +9,7 @@ __all__ = ['forget_share', 'small_loss', 'CoTeaching']
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from .base import Method
+from .base import Method, Step, predicted_classes
 from ..processes import gathered, processes, share, total
 
 # %% ../../nbs/24_selection_methods.ipynb #9ae3b097
@@ -64,12 +64,12 @@ def forward(self:CoTeaching,
     y,      # given labels `[b]`, or soft ones `[b, K]`
     i,      # ids `[b]`; Co-teaching remembers nothing of single examples
     epoch,  # time in epochs, with its fraction
-):          # scalar (nats), the sum of both networks' losses
+):          # a `Step`; its loss in nats, the sum of both networks'
     "Each network's cross-entropy on what the other picked."
     z,z2 = self.net(x).float(),self.net2(x).float()
     l,l2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))                     # of this process's part
     forget = forget_share(epoch, self.forget_rate, self.warm_up)
     mine,its = (share(small_loss(gathered(v), forget)) for v in (l, l2))
     mean = lambda v, picked: (v*picked).sum()/total(picked.sum())*processes()
-    self.saw(net=z, net2=z2, mean=z.softmax(-1)+z2.softmax(-1), weight=(mine.float()+its.float())/2)
-    return mean(l, its) + mean(l2, mine)
+    predicted = predicted_classes(net=z, net2=z2, mean=z.softmax(-1)+z2.softmax(-1))
+    return Step(mean(l, its) + mean(l2, mine), predicted, weight=(mine.float()+its.float())/2)
