@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from .checkpoint import Checkpoint
 from .data import load_data, train_size, corrupt, split, pixel_hash, Batches, Mixup
-from .experiments import Plan, check_spec, plan
+from .experiments import Plan, check_spec, make_plan
 from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
@@ -62,7 +62,7 @@ def plan_run(
 )->Plan:               # with the id that its record will have
     "The plan of what `run` will do and record."
     n = n_train or spec.n_train or train_size(spec.dataset)
-    return plan(spec, epoch_steps(spec, n))
+    return make_plan(spec, epoch_steps(spec, n))
 
 # %% ../nbs/43_runner.ipynb #1b097a12
 def run(
@@ -79,22 +79,22 @@ def run(
     accelerator = make_accelerator(device, spec.precision)
     with accelerator.main_process_first(): data = prepare(spec, data)             # what is downloaded is downloaded once
     train,evals = batches(spec, data, accelerator.device)
-    p = plan(spec, len(train))
-    path,hashes = Path(out)/f'{p.id}.json',fingerprints(data)
+    plan = make_plan(spec, len(train))
+    path,hashes = Path(out)/f'{plan.id}.json',fingerprints(data)
     if agreed(path.exists()): return check_same_data(load_record(path), hashes)
-    method = make_method(p, data)
+    method = make_method(plan, data)
     ids = watched_ids(data, spec.watch)
     check_writable(out)
     inputs = _inputs(data, ids, accelerator.device)
     seconds = {'train': 0., 'eval': 0.}
     for k,stage in enumerate(method.stages(train.plain())):                       # some look at the data between stages
         if compile: compile_networks(stage.to(accelerator.device))
-        checkpoint = Checkpoint(checkpoint_path(p.id, out, k), asdict(p.spec) | hashes)
+        checkpoint = Checkpoint(checkpoint_path(plan.id, out, k), asdict(plan.spec) | hashes)
         title = progress and stage_title(progress, k)
-        result = fit(stage, train, evals, p.spec, accelerator, (), inputs, checkpoint, on_epoch, title)
+        result = fit(stage, train, evals, plan.spec, accelerator, (), inputs, checkpoint, on_epoch, title)
         seconds = {name: seconds[name]+s for name,s in result['seconds'].items()}
     env = environment(accelerator.device, seconds) | ({'compiled': True} if compile else {})
-    record = as_record(p, data, method, hashes, ids, result['curve'], env)
+    record = as_record(plan, data, method, hashes, ids, result['curve'], env)
     if rank()==0: save_record(record, out)
     wait()
     return load_record(path)
@@ -147,14 +147,14 @@ def trained(
     data=None,    # `Data` of your own, as it was given to `run`
 )->tuple:         # the method in eval mode, on the CPU; the run's data
     "What a run ended with."
-    p = Plan(Spec(**record['spec']))
-    data = prepare(p.spec, data)
+    plan = Plan(Spec(**record['spec']))
+    data = prepare(plan.spec, data)
     hashes = fingerprints(data)
     check_same_data(record, hashes)
-    stages = Path(out).glob(f'{p.id}.*.ckpt')
-    path = max(stages, default=checkpoint_path(p.id, out, 0))                     # the last stage's
-    method = make_method(p, data)
-    method.load_state_dict(Checkpoint(path, asdict(p.spec) | hashes).load()['method'])
+    stages = Path(out).glob(f'{plan.id}.*.ckpt')
+    path = max(stages, default=checkpoint_path(plan.id, out, 0))                     # the last stage's
+    method = make_method(plan, data)
+    method.load_state_dict(Checkpoint(path, asdict(plan.spec) | hashes).load()['method'])
     return method.eval(),data
 
 # %% ../nbs/43_runner.ipynb #1c9e4e42
@@ -184,7 +184,7 @@ def as_record(
     "A finished run as a record."
     spec,train = plan.spec,data.train
     record = {'schema': SCHEMA, 'id': plan.id, 'spec': asdict(spec)}
-    open_settings = {k: v for k,v in method.settings.items() if spec.settings.get(k, v) is None}
+    open_settings = {k: v for k,v in vars(method.settings).items() if spec.settings.get(k, v) is None}
     decided = {k: v for k,v in open_settings.items() if v is not None}            # by the number of classes
     if decided: record['decided'] = decided
     if data.skipped: record['skipped'] = data.skipped

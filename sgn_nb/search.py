@@ -123,7 +123,7 @@ def space_of(
     fields:dict,  # field of the spec -> range, for every method
 )->dict:          # name -> range or list
     "What is searched: fields of the spec, then the method's own settings."
-    return {k: tuple(v) for k,v in fields.items()} | method_class(method).space
+    return {k: tuple(v) for k,v in fields.items()} | method_class(method).space()
 
 def with_values(
     spec:Spec,    # of a search

@@ -6,7 +6,7 @@ import pytest
 from conftest import BIN, ROOT
 from sgn_nb.experiments import read_grid
 from sgn_nb.grids import chosen
-from sgn_nb.methods.registry import METHODS
+from sgn_nb.methods.registry import PAPER_METHODS
 from sgn_nb.search import load_found, read_search
 from sgn_nb.tables import at_paper_scale, noise_name, paper_numbers
 
@@ -45,7 +45,7 @@ def test_every_search_is_planned(name):
     "Every method has the same number of runs in a trial, and they are not those of a table."
     specs, trials, fields = read_search(ROOT/'experiments'/name)
     each = Counter(s.method for s in specs)
-    assert trials >= 1 and 'lr' in fields and set(each) == set(METHODS) and len(set(each.values())) == 1
+    assert trials >= 1 and 'lr' in fields and set(each) == set(PAPER_METHODS) and len(set(each.values())) == 1
     assert all(s.seed >= 100 for s in specs)
 
 @pytest.mark.parametrize('number', [1, 4])
@@ -62,7 +62,7 @@ def test_digits_tables_are_on_record_and_come_back(number, tmp_path):
 def test_settings_have_a_provenance(name):
     "Each method's settings come from the same number of trials."
     found = load_found(ROOT/'experiments'/name)
-    assert set(found) == set(METHODS) and len({p['trials'] for _,p in found.values()}) == 1
+    assert set(found) == set(PAPER_METHODS) and len({p['trials'] for _,p in found.values()}) == 1
     assert all(p['val_acc_default'] == 'none' or p['val_acc'] >= p['val_acc_default'] for _,p in found.values())
 
 @pytest.mark.parametrize('table', [1, 2, 4])

@@ -46,7 +46,7 @@ def trained(name, mixed=False, net=None, epochs=2):
     evals = {'val': Batches(data, data.val, 7), 'test': Batches(data, data.test, 359)}       # the last one holds a single example
     torch.manual_seed(0)
     method = METHODS[name](net_maker(net, (1, 8, 8)) if net else plain, data.K, data.train.y, **METHODS[name].resolve(epochs, epochs*len(train)))
-    if name == 'coteaching': method.warm_up = 1.                                         # so that something is left out
+    if name == 'coteaching': method.settings.warm_up = 1.                                         # so that something is left out
     for stage in method.stages(train.plain(50)):
         curve = fit(stage, Mixup(train, data.K) if mixed else train, evals, epochs, lr=.02, on=accelerator('cpu'))['curve']
     return {k: v.cpu() for k, v in method.state_dict().items()}, curve

@@ -7,7 +7,6 @@ __all__ = ['mc_probs', 'HET', 'ln_target', 'ln_nll', 'LN']
 
 # %% ../../nbs/23_density_methods.ipynb #eb78d241
 import math
-from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +14,7 @@ from fastcore.basics import patch
 from torch.autograd.function import once_differentiable
 from ..compositional import upcast
 from ..gaussian import loss_weight, rank_one_nll
-from .base import Method, Step, predicted_classes
+from .base import Method, Range, Step, predicted_classes
 from ..targets import check_labels
 
 # %% ../../nbs/23_density_methods.ipynb #308b013a
@@ -74,7 +73,11 @@ def mc_probs(
 # %% ../../nbs/23_density_methods.ipynb #db065438
 class HET(Method):
     "Cross-entropy of the mean softmax under Gaussian logits, covariance predicted. Collier et al. 2021."
-    space = {'tau': (.5, 5., 'log')}
+    label = 'HET'
+    colour = '#8c6d31'
+    citation = ('M. Collier, B. Mustafa, E. Kokiopoulou, R. Jenatton, J. Berent. Correlated '
+                'Input-Dependent Label Noise in Large-Scale Image Classification. CVPR 2021.')
+    ranges = {'R': Range(1), 'tau': Range(0, open='low', search=(.5, 5., 'log')), 'S': Range(1)}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`
         K:int,           # number of classes, >= 2
@@ -83,13 +86,10 @@ class HET(Method):
         tau:float=1.3,   # temperature of the softmax, > 0
         S:int=10_000,    # draws a step, >= 1; time is proportional to it, 100 will do on a CPU
     ):
-        for name,v in (('R', R), ('S', S)):
-            if not (isinstance(v, Real) and v>=1 and v%1==0): raise ValueError(f'{name} must be a whole number >= 1, got {v!r}')
-        if not (isinstance(tau, Real) and 0<tau<math.inf): raise ValueError(f'tau must be > 0, got {tau!r}')
         super().__init__(make_net, K, y, R=R, tau=tau, S=S)
 
-    def n_out(self, K): return K*(self.R+2)
-    def probs(self, x): return mc_probs(*self.logits(x), *self.draws(x.device), self.tau)
+    def n_out(self, K): return K*(self.settings.R+2)
+    def probs(self, x): return mc_probs(*self.logits(x), *self.draws(x.device), self.settings.tau)
     def forward(self, x, y, i, epoch):
         p = self.probs(x)
         loss = F.cross_entropy(p.clamp(1e-5, 1).log(), y)            # the clip is the authors'
@@ -101,17 +101,19 @@ def logits(self:HET,
     x:Tensor,  # images `[b, C, H, W]` or features `[b, D]`
 )->tuple:      # `mu` `[b, K]`, `V` `[b, K, R]`, `d` `[b, K]`; float32
     "The Gaussian of the logits."
-    mu,V,d = self.net(x).float().split([self.K, self.K*self.R, self.K], -1)
-    return mu,V.unflatten(-1, (self.K, self.R)),F.softplus(d) + 1e-3
+    K,R = self.K,self.settings.R
+    mu,V,d = self.net(x).float().split([K, K*R, K], -1)
+    return mu,V.unflatten(-1, (K, R)),F.softplus(d) + 1e-3
 
 @patch
 def draws(self:HET,
     device,   # where they are wanted
 )->tuple:     # `eps_R` `[S, R]`, `eps_K` `[S, K]`
     "Fresh standard normal draws in training, the same ones every time in evaluation."
-    if self.training: eps = torch.randn(self.S, self.R+self.K, device=device)
-    else: eps = torch.randn(self.S, self.R+self.K, generator=torch.Generator().manual_seed(0)).to(device)
-    return eps.split([self.R, self.K], -1)
+    K,R,S = self.K,self.settings.R,self.settings.S
+    if self.training: eps = torch.randn(S, R+K, device=device)
+    else: eps = torch.randn(S, R+K, generator=torch.Generator().manual_seed(0)).to(device)
+    return eps.split([R, K], -1)
 
 # %% ../../nbs/23_density_methods.ipynb #dd00adcd
 def ln_target(
@@ -142,21 +144,24 @@ def ln_nll(
 # %% ../../nbs/23_density_methods.ipynb #25a1a84d
 class LN(Method):
     "Logistic-normal likelihood of the smoothed label, rank-one scale. Englesson, Mehrpanah & Azizpour 2023."
-    space = {'gamma': (.001, .6, 'log')}
+    label = 'LN'
+    colour = '#17becf'
+    citation = ('E. Englesson, A. Mehrpanah, H. Azizpour. '
+                'Logistic-Normal Likelihoods for Heteroscedastic Label Noise. TMLR 2023.')
+    ranges = {'gamma': Range(0, 1, open='low', search=(.001, .6, 'log'))}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`
         K:int,           # number of classes, >= 2
         y,               # given training labels `[N]`
         gamma:float=.1,  # label smoothing over K+1 classes, share in (0, 1]
     ):
-        if not (isinstance(gamma, Real) and 0<gamma<=1): raise ValueError(f'gamma must be in (0, 1], got {gamma!r}')
         super().__init__(make_net, K, y, gamma=gamma)
 
     def n_out(self, K): return 2*K                                   # `mu` and `r`
     def probs(self, x): return self.net(x).float()[..., :self.K].softmax(-1)
     def forward(self, x, y, i, epoch):
         mu,r = self.net(x).float().chunk(2, -1)
-        t = ln_target(y, self.K, self.gamma)
+        t = ln_target(y, self.K, self.settings.gamma)
         weight = loss_weight((t-mu).detach(), r.detach())
         scale = r.detach().norm(dim=-1)
         return Step(ln_nll(t, mu, r).mean(), predicted_classes(net=mu), weight, scale)

@@ -8,18 +8,19 @@ __all__ = ['CE', 'LS', 'GCE', 'noisy_cross_entropy', 'NAN', 'filters', 'estimate
 # %% ../../nbs/21_loss_methods.ipynb #8ea7e82f
 from functools import partial
 from math import log
-from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from fastcore.basics import patch
-from .base import Method, Step, predicted_classes
+from .base import Method, Range, Step, predicted_classes
 from ..noise import Noise
 from ..processes import drawn, in_order
 
 # %% ../../nbs/21_loss_methods.ipynb #5f339444
 class CE(Method):
     "Cross-entropy with the given labels."
+    label = 'CE'
+    colour = '#000000'
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
         return Step(F.cross_entropy(z, y), predicted_classes(net=z))
@@ -27,38 +28,44 @@ class CE(Method):
 # %% ../../nbs/21_loss_methods.ipynb #effa3254
 class LS(Method):
     "Cross-entropy with smoothed labels, slides (4). Szegedy et al. 2016."
-    space = {'gamma': (.05, .6)}
+    label = 'LS'
+    colour = '#ff7f0e'
+    citation = ('C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna. '
+                'Rethinking the Inception Architecture for Computer Vision. CVPR 2016.')
+    ranges = {'gamma': Range(0, 1, search=(.05, .6))}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
         K:int,             # number of classes, >= 2
         y,                 # given training labels `[N]`
         gamma:float=.1,    # weight of the uniform composition, 0..1; the paper's tables use .1
     ):
-        if not (isinstance(gamma, Real) and 0<=gamma<=1): raise ValueError(f'gamma must be in [0, 1], got {gamma!r}')
         super().__init__(make_net, K, y, gamma=gamma)
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
-        loss = F.cross_entropy(z, y, label_smoothing=self.gamma)
+        loss = F.cross_entropy(z, y, label_smoothing=self.settings.gamma)
         return Step(loss, predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #5b9839d2
 class GCE(Method):
     "Generalised cross-entropy `(1 - p_y^q)/q`. Zhang & Sabuncu 2018."
-    space = {'q': (.1, 1.)}
+    label = 'GCE'
+    colour = '#1f77b4'
+    citation = ('Z. Zhang, M. Sabuncu. Generalized Cross Entropy Loss for Training '
+                'Deep Neural Networks with Noisy Labels. NeurIPS 2018.')
+    ranges = {'q': Range(0, 1, open='low', search=(.1, 1.))}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
         K:int,             # number of classes, >= 2
         y,                 # given training labels `[N]`
         q:float=.7,        # 0: cross-entropy, 1: absolute error; in (0, 1]
     ):
-        if not (isinstance(q, Real) and 0<q<=1): raise ValueError(f'q must be in (0, 1], got {q!r}')
         super().__init__(make_net, K, y, q=q)
 
     def forward(self, x, y, i, epoch):
-        z = self.net(x).float()
+        z,q = self.net(x).float(),self.settings.q
         log_p = z.log_softmax(-1).clamp_min(log(1e-7))
-        each = -(self.q*log_p).expm1()/self.q                     # `[b, K]`: of each class, were it the label
+        each = -(q*log_p).expm1()/q                               # `[b, K]`: of each class, were it the label
         loss = (each*y).sum(-1) if y.is_floating_point() else each.gather(-1, y[:,None])
         return Step(loss.mean(), predicted_classes(net=z))
 
@@ -75,20 +82,23 @@ def noisy_cross_entropy(
 # %% ../../nbs/21_loss_methods.ipynb #5625df06
 class NAN(Method):
     "Noise against noise: cross-entropy with one-hot labels + `sigma` N(0, 1), fresh in every step. Chen et al. 2021."
-    space = {'sigma': (.1, 1.)}
+    label = 'NAN'
+    colour = '#2ca02c'
+    citation = ('P. Chen, G. Chen, J. Ye, J. Zhao, P.-A. Heng. Noise against Noise: '
+                'Stochastic Label Noise Helps Combat Inherent Label Noise. ICLR 2021.')
+    ranges = {'sigma': Range(0, search=(.1, 1.))}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
         K:int,             # number of classes, >= 2
         y,                 # given training labels `[N]`
         sigma:float=.5,    # standard deviation of the noise, >= 0
     ):
-        if not (isinstance(sigma, Real) and 0<=sigma<float('inf')): raise ValueError(f'sigma must be a number >= 0, got {sigma!r}')
         super().__init__(make_net, K, y, sigma=sigma)
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
         target = y if y.is_floating_point() else F.one_hot(y, self.K)
-        loss = noisy_cross_entropy(z, target + self.sigma*drawn(torch.randn, z))
+        loss = noisy_cross_entropy(z, target + self.settings.sigma*drawn(torch.randn, z))
         return Step(loss, predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #5fdb0d42
@@ -125,6 +135,10 @@ def matrix_rows(
 # %% ../../nbs/21_loss_methods.ipynb #daa6adf0
 class Forward(Method):
     "Cross-entropy of the prediction sent through a transition matrix, given or estimated. Patrini et al. 2017."
+    label = 'Forward'
+    colour = '#9467bd'
+    citation = ('G. Patrini, A. Rozza, A. Menon, R. Nock, L. Qu. Making Deep Neural Networks '
+                'Robust to Label Noise: a Loss Correction Approach. CVPR 2017.')
     def __init__(self,
         make_net,                   # `make_net(n_out) -> nn.Module`
         K:int,                      # number of classes, >= 2
@@ -133,16 +147,17 @@ class Forward(Method):
         filter_outliers:bool=None,  # leave out the 3 % most probable examples of each class; None: if K <= 33
     ):
         T = matrix_rows(T)
-        if T is not None and len(T)!=K: raise ValueError(f'T must be {K}×{K} for K={K} classes, got {len(T)}×{len(T)}')
+        if T is not None and len(T)!=K:
+            raise ValueError(f'T must be {K}×{K} for K={K} classes, got {len(T)}×{len(T)}')
         super().__init__(make_net, K, y, T=T, filter_outliers=filters(filter_outliers, K))
         self.first = partial(CE, make_net, K, y)
         self.register_buffer('transition', torch.eye(K) if T is None else torch.tensor(T))
 
     @classmethod
-    def resolve(cls, epochs, steps, **settings):
-        s = super().resolve(epochs, steps, **settings)
-        filters(s['filter_outliers'], K=2)                        # checked only: K is not known yet
-        return s | {'T': matrix_rows(s['T'])}
+    def complete_settings(cls, **settings):
+        settings = super().complete_settings(**settings)
+        filters(settings['filter_outliers'], K=2)                 # checked only: K is not known yet
+        return settings | {'T': matrix_rows(settings['T'])}
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
@@ -156,9 +171,11 @@ def stages(self:Forward,
     train=None,  # all training examples in order, `x, y, i` in batches; needed where T is estimated
 ):               # yields what is to be trained next
     "With T given, one training: itself. Otherwise cross-entropy first, whose predictions give T."
-    if self.T is None:
-        if train is None: raise ValueError('train must be the training examples, whose predictions give T, got None')
+    if self.settings.T is None:
+        if train is None:
+            raise ValueError('train must be the training examples, whose predictions give T, got None')
         yield (first := self.first())
-        with torch.no_grad(): i,probs = map(torch.cat, zip(*((i, first.eval().probs(x)) for x,_,i in train)))
-        self.transition.copy_(estimate_transition(*in_order(i, probs), self.filter_outliers))
+        first.eval()
+        with torch.no_grad(): i,probs = map(torch.cat, zip(*((i, first.probs(x)) for x,_,i in train)))
+        self.transition.copy_(estimate_transition(*in_order(i, probs), self.settings.filter_outliers))
     yield self

@@ -9,7 +9,7 @@ __all__ = ['forget_share', 'small_loss', 'CoTeaching']
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from .base import Method, Step, predicted_classes
+from .base import Method, Range, Step, predicted_classes
 from ..processes import gathered, processes, share, total
 
 # %% ../../nbs/24_selection_methods.ipynb #9ae3b097
@@ -36,8 +36,13 @@ def small_loss(
 # %% ../../nbs/24_selection_methods.ipynb #cea686dc
 class CoTeaching(Method):
     "Two networks, each learning from the examples that the other finds easy. Han et al. 2018."
+    label = 'Co-teaching'
+    colour = '#e377c2'
+    citation = ('B. Han, Q. Yao, X. Yu, G. Niu, M. Xu, W. Hu, I. Tsang, M. Sugiyama. Co-teaching: Robust '
+                'Training of Deep Neural Networks with Extremely Noisy Labels. NeurIPS 2018.')
+    ranges = {'forget_rate': Range(0, 1, open='high', search=(.1, .5)),
+              'warm_up': Range(0, search=(2., 20.))}
     whole_batch = True
-    space = {'forget_rate': (.1, .5), 'warm_up': (2., 20.)}
     def __init__(self,
         make_net,               # `make_net(n_out) -> nn.Module`, called twice; must start from other weights each time
         K:int,                  # number of classes, >= 2
@@ -45,7 +50,6 @@ class CoTeaching(Method):
         forget_rate:float=.2,   # share of each batch left out in the end, [0, 1); the usual choice is the noise rate
         warm_up:float=10.,      # epochs over which it rises from 0, >= 0
     ):
-        forget_share(0., forget_rate, warm_up)                                 # a bad setting: complain now
         super().__init__(make_net, K, y, forget_rate=forget_rate, warm_up=warm_up)
         self.net2 = make_net(self.n_out(K))
         pairs = list(zip(self.net.parameters(), self.net2.parameters()))
@@ -68,7 +72,7 @@ def forward(self:CoTeaching,
     "Each network's cross-entropy on what the other picked."
     z,z2 = self.net(x).float(),self.net2(x).float()
     l,l2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))                     # of this process's part
-    forget = forget_share(epoch, self.forget_rate, self.warm_up)
+    forget = forget_share(epoch, self.settings.forget_rate, self.settings.warm_up)
     mine,its = (share(small_loss(gathered(v), forget)) for v in (l, l2))
     mean = lambda v, picked: (v*picked).sum()/total(picked.sum())*processes()
     predicted = predicted_classes(net=z, net2=z2, mean=z.softmax(-1)+z2.softmax(-1))
