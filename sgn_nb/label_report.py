@@ -153,8 +153,6 @@ def label_report(
         'loss_weight': labels['weight'].double().numpy(), 'held_out': labels['held_out'].numpy()})
     return table.sort_values('label_quality', kind='stable')
 
-SGNClassifier.label_report = label_report             # and a method, once this module is imported
-
 # %% ../nbs/51_label_report.ipynb #49fbc0de
 def data_uri(
     image:Tensor,    # `[C, H, W]`, uint8

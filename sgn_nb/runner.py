@@ -99,9 +99,20 @@ def run(
     wait()
     return load_record(path)
 
-def stage_title(title, k): return f'{title}, stage {k+1}' if k else title
+def stage_title(
+    title:str,  # of the run
+    k:int,      # which of its stages, 0..
+)->str:
+    "The first stage has the run's own title."
+    return f'{title}, stage {k+1}' if k else title
 
-def checkpoint_path(name, out, k): return Path(out)/f'{name}.{k}.ckpt'            # of the run's stage k
+def checkpoint_path(
+    name:str,  # the run's id
+    out,       # folder of records and checkpoints
+    k:int,     # which of its stages, 0..
+)->Path:
+    "Where a stage is kept."
+    return Path(out)/f'{name}.{k}.ckpt'
 
 # %% ../nbs/43_runner.ipynb #0f8bd7bc
 def fingerprints(
