@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Checkpoint', 'average_statistics', 'Run']
 
-# %% ../nbs/29_checkpoint.ipynb #23c5e1ab
+# %% ../nbs/29_checkpoint.ipynb #d398cb77
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .files import written
-from .processes import agreed, processes, rank, total
+from .base.distributed import all_reduce_sum, broadcast, rank, world_size
 
-# %% ../nbs/29_checkpoint.ipynb #e0bf836e
+# %% ../nbs/29_checkpoint.ipynb #9c0c98cf
 @dataclass(frozen=True)
 class Checkpoint:
     "A file that a training is kept in."
@@ -30,7 +30,7 @@ def save(self:Checkpoint,
     "Write all or nothing."
     with written(self.path) as tmp: torch.save({'config': self.config, **state}, tmp)
 
-# %% ../nbs/29_checkpoint.ipynb #8785cf9e
+# %% ../nbs/29_checkpoint.ipynb #58e1fc34
 @patch
 def load(self:Checkpoint)->dict:  # the state
     "Read a checkpoint; one that is damaged or of another run is a `ValueError`."
@@ -53,7 +53,7 @@ def _check_sums(path):
     with zipfile.ZipFile(path) as z:
         if z.testzip(): raise zipfile.BadZipFile('a checksum is wrong')
 
-# %% ../nbs/29_checkpoint.ipynb #759a2d6e
+# %% ../nbs/29_checkpoint.ipynb #f140a590
 def _random_state():
     "Of the CPU, and of this process's GPU."
     cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
@@ -68,11 +68,11 @@ def average_statistics(
     method,  # that was trained by several processes
 ):
     "Batch normalisation's running statistics: the mean over the processes."
-    if processes()==1: return
+    if world_size()==1: return
     for name,v in method.named_buffers():
-        if name.rpartition('.')[2] in ('running_mean', 'running_var'): v.copy_(total(v)/processes())
+        if name.rpartition('.')[2] in ('running_mean', 'running_var'): v.copy_(all_reduce_sum(v)/world_size())
 
-# %% ../nbs/29_checkpoint.ipynb #530990eb
+# %% ../nbs/29_checkpoint.ipynb #db0f3318
 class Run:
     "Where a training is, and how it is saved."
     def __init__(self,
@@ -87,7 +87,7 @@ class Run:
         self.stats,self.observers = stats,[stats, *observers]
         self.epoch = self.step = self.asked = 0
         self.curve,self.seconds = [],{'train': 0., 'eval': 0.}
-        if checkpoint and agreed(Path(checkpoint.path).exists()): self.load()
+        if checkpoint and broadcast(Path(checkpoint.path).exists()): self.load()
         self.clock = self.saved = time.perf_counter()
 
     def bad_step(self):
@@ -105,10 +105,10 @@ class Run:
     def is_due(self):
         "Time for a checkpoint? Of several processes the first one's clock counts, and is asked every 20 steps."
         self.asked += 1
-        if not self.checkpoint or processes()>1 and self.asked%20: return False
-        return agreed(time.perf_counter()-self.saved>self.checkpoint.every)
+        if not self.checkpoint or world_size()>1 and self.asked%20: return False
+        return broadcast(time.perf_counter()-self.saved>self.checkpoint.every)
 
-# %% ../nbs/29_checkpoint.ipynb #e5d0e670
+# %% ../nbs/29_checkpoint.ipynb #897615f8
 @patch
 def end_steps(self:Run,
     epoch:int,  # whose steps are done
@@ -136,7 +136,7 @@ def end_epoch(self:Run,
     self.lap('eval')
     return row
 
-# %% ../nbs/29_checkpoint.ipynb #b6577658
+# %% ../nbs/29_checkpoint.ipynb #b295136d
 @patch
 def save(self:Run,
     epoch:int,  # where the run goes on

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import nn, Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
+from .base.parallel import adapt_threads, keep_threads
 from .checkpoint import Checkpoint
 from .data import Batches, Data, Examples, from_arrays, split
 from .experiments import make_plan
@@ -271,6 +272,7 @@ def fit(self:SGNClassifier,
 
 # %% ../nbs/50_classifier.ipynb #464439b6
 @patch
+@keep_threads()
 def _train(self:SGNClassifier, data, before):
     "Split, plan, train; keep the method, its history, and what it said of each label."
     seed = int(check_random_state(self.random_state).randint(2**31-1))
@@ -282,6 +284,7 @@ def _train(self:SGNClassifier, data, before):
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
         method = method_class(spec.method)(self._make_net(spec.net), data.K, data.train.y, **spec.settings)
+        adapt_threads(method, self.shape_, spec.batch, accelerator.device)
         if before: _take_over(method, self.classes_, self.shape_, *before)
         for k,stage in enumerate(method.stages(train.plain())):
             votes = self._stage(stage, k, train, evals, accelerator, fingerprints(data))

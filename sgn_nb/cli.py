@@ -13,6 +13,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from fastcore.docments import docments
+from .base.parallel import wait_passively
 
 # %% ../nbs/59_cli.ipynb #43f95f70
 def console(
@@ -27,6 +28,7 @@ def console(
             elif about.anno is bool: p.add_argument('--' + name.replace('_', '-'), action='store_true', help=about.docment)
             else: p.add_argument('--' + name.replace('_', '-'), type=about.anno, default=about.default, metavar=name.upper(), help=said)
         args = p.parse_args(argv)
+        wait_passively()
         try: f(**vars(args))
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as e:
             print(f'{f.__name__}: {e}', file=sys.stderr)
@@ -135,15 +137,17 @@ def sgn_train(
     out:str='runs',            # Folder for the record and the checkpoint.
 ):                             # the record
     "Train one method and record the run; a recorded run is shown again, a killed one goes on."
-    from sgn_nb.experiments import Spec, recipe
-    from sgn_nb.faster import keep_memory
-    from sgn_nb.processes import rank
+    from sgn_nb.classifier import recipe
+    from sgn_nb.experiments import check_spec
+    from sgn_nb.base.parallel import keep_memory
+    from sgn_nb.base.distributed import rank
     from sgn_nb.runner import run
+    from sgn_nb.spec import Spec
     from sgn_nb.tables import summary
     chosen = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule, flip=flip, precision=precision)
     chosen = {k: v for k,v in chosen.items() if v is not None}
     asked = dict(method=method, settings=_settings(settings), n_train=n_train, val_share=val_share, accumulate=accumulate, seed=seed)
-    Spec(**chosen, **asked)                                                       # a misspelt name must not wait for sixty thousand images
+    check_spec(Spec(**chosen, **asked))                                                       # a misspelt name must not wait for sixty thousand images
     keep_memory()
     data,about = _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size)
     spec = Spec(**{**recipe(data, device), **about, **chosen, **asked})

@@ -27,7 +27,7 @@ from .files import cache_folder, data_folder, download, written
 from .names import lookup
 from .noise import Noise, ASYM_MAPS, HUMAN, human_labels
 from .pixels import complain, in_parallel, pixels
-from .processes import check_shares, processes, share
+from .base.distributed import check_shards, shard, world_size
 from .targets import check_labels
 
 # %% ../nbs/11_data.ipynb #d7a3acf8
@@ -477,7 +477,7 @@ class Batches:
         if not 0<batch<=n: raise ValueError(f'batch must be in 1..{n} (the number of examples), got {batch}')
         if (pad or flip) and examples.x.dim()!=4: raise ValueError(f'pad and flip are for images, got inputs of shape {list(examples.x.shape)}')
         self.last = 0 if drop_last else n%batch                                                     # examples in a short last batch
-        if seed is not None: check_shares(batch, self.last)
+        if seed is not None: check_shards(batch, self.last)
         if balanced: class_balanced(examples.y.cpu(), balanced, data.K, stream(0))                  # complain now
         self.batch,self.seed,self.drop_last,self.pad,self.flip,self.balanced,self.K = batch,seed,drop_last,pad,flip,balanced,data.K
         self.y,self.true,self.device = examples.y.to(device),None if examples.true is None else examples.true.to(device),device
@@ -512,7 +512,7 @@ def draw(self:Batches,
 @patch
 def _parts(self:Batches, order, start):
     "Ids of the batches from `start` on; of several processes, each its part."
-    return [share(i, even=self.seed is not None) for i in order.split(self.batch)[start:len(self)]]
+    return [shard(i, even=self.seed is not None) for i in order.split(self.batch)[start:len(self)]]
 
 @patch
 def epoch(self:Batches,
@@ -559,7 +559,7 @@ class Mixup:
         K:int,  # number of classes
     ):
         self.train,self.K = train,K
-        if processes()>1: check_shares(train.batch, train.last, 2, 'images to mix')          # neighbours stay together
+        if world_size()>1: check_shards(train.batch, train.last, 2, 'images to mix')          # neighbours stay together
 
     def __getattr__(self, name): return getattr(self.train, name)
     def __len__(self): return len(self.train)
@@ -569,7 +569,7 @@ class Mixup:
     ):                # yields `x, y, i`
         "The mixed batches of epoch `e`, the same ones every time."
         lam = torch.rand(len(self), self.batch, generator=stream(self.seed, 'mixup', e))
-        for l,(x,y,i) in zip(lam[start:], self.train.epoch(e, start)): yield *mixup(x, y, share(l[:len(y)*processes()]), self.K),i
+        for l,(x,y,i) in zip(lam[start:], self.train.epoch(e, start)): yield *mixup(x, y, shard(l[:len(y)*world_size()]), self.K),i
 
 # %% ../nbs/11_data.ipynb #b886f49c
 def pixel_hash(

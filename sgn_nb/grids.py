@@ -25,7 +25,7 @@ from tqdm import tqdm
 from .data import train_size
 from .experiments import Spec, read_grid
 from .faster import keep_memory
-from .processes import launched
+from .base.distributed import is_launched
 from .records import SCHEMA, load_record, save_failure
 from .runner import planned, run, writable
 
@@ -133,7 +133,7 @@ def crew(
 )->list:           # of `Popen`
     "Worker processes that share the cores and end when this one does."
     if workers<1: raise ValueError(f'workers must be at least 1, got {workers}')
-    if launched(): raise ValueError('a grid or a search starts its own processes: start it without torchrun or accelerate, with a worker for each GPU; to share out a single run, launch sgn_train')
+    if is_launched(): raise ValueError('a grid or a search starts its own processes: start it without torchrun or accelerate, with a worker for each GPU; to share out a single run, launch sgn_train')
     writable(out)
     task = {'do': do, 'specs': [asdict(s) for s in specs], 'out': str(out), 'device': device, 'more': more}
     started = [subprocess.Popen([sys.executable, '-c', 'from sgn_nb.grids import worker; worker()'], stdin=subprocess.PIPE, text=True,

@@ -9,7 +9,7 @@ __all__ = ['accuracy', 'nll', 'ece', 'reliability', 'evaluate', 'memorised', 'co
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from .processes import gathered, in_order, processes, total
+from .base.distributed import all_gather, all_reduce_sum, gather_by_id, world_size
 
 # %% ../nbs/30_metrics.ipynb #e66e1f1a
 def accuracy(
@@ -62,7 +62,7 @@ def evaluate(
     "Score one predictor on one split."
     parts = [(predict(x).float(), y, i) for x,y,i in batches]
     probs,y,i = map(torch.cat, zip(*parts))
-    probs,y = in_order(i, probs, y)
+    probs,y = gather_by_id(i, probs, y)
     scores = {'acc': accuracy(probs, y), 'nll': nll(probs, y), 'ece': ece(probs, y)}
     if probs.shape[-1]>5: scores['top5'] = accuracy(probs, y, k=5)
     return {name: s.item() for name,s in scores.items()} | {'bins': reliability(probs, y)}
@@ -121,12 +121,12 @@ class EpochStats:
         "One figure of all steps."
         if not self.steps: return self.before[name]
         now = torch.cat([s[name] for s in self.steps])
-        now = total(now)/processes() if name=='loss' else gathered(now)
+        now = all_reduce_sum(now)/world_size() if name=='loss' else all_gather(now)
         return torch.cat([self.before[name], now]) if self.before else now
 
     def load_state_dict(self, state): self.before = dict(state)
 
-# %% ../nbs/30_metrics.ipynb #fe74f2e8
+# %% ../nbs/30_metrics.ipynb #77f61a49
 @patch
 def row(self:EpochStats)->dict:  # name -> mean or share; `None` where there was nothing to count
     "The epoch's figures so far."
@@ -163,7 +163,7 @@ def first_bad(self:EpochStats)->int:  # which one, from 0; `None` if all were
     bad = losses.isfinite().logical_not().nonzero()
     return bad[0].item() if len(bad) else None
 
-# %% ../nbs/30_metrics.ipynb #f570316e
+# %% ../nbs/30_metrics.ipynb #2099d03b
 def training_flops(
     method,       # a `Method`
     shape:tuple,  # of one input

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 import sgn_nb
 from .files import written
-from .processes import processes
+from .base.distributed import world_size
 
 # %% ../nbs/41_records.ipynb #2ab38e1a
 SCHEMA = 2   # of a record's layout; raised when a key changes its meaning
@@ -185,5 +185,5 @@ def environment(
     "Versions, commit, device, cores, seconds, memory: what may differ between two runs of one spec."
     name = torch.cuda.get_device_name() if torch.device(device).type=='cuda' else platform.machine()
     return {'sgn_nb': sgn_nb.__version__, 'commit': commit(), 'python': platform.python_version(), 'torch': torch.__version__,
-            'device': f'{torch.device(device).type} ({name})', 'cores': os.cpu_count(), 'threads': torch.get_num_threads(), 'processes': processes(),
+            'device': f'{torch.device(device).type} ({name})', 'cores': os.cpu_count(), 'threads': torch.get_num_threads(), 'processes': world_size(),
             'seconds': {k: round(v, 2) for k,v in seconds.items()}, 'peak_mb': peak_memory()}

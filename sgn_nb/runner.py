@@ -17,7 +17,8 @@ from .experiments import Plan, check_spec, make_plan
 from .methods.registry import method_class
 from .nets import net_maker
 from .noise import label_hash, realised_rate
-from .processes import agreed, rank, wait
+from .base.distributed import barrier, broadcast, rank
+from .base.parallel import adapt_threads, keep_threads
 from .real_world import Files, Streamed
 from .records import SCHEMA, environment, load_record, save_record, thin
 from .spec import Spec, epoch_steps
@@ -65,6 +66,7 @@ def plan_run(
     return make_plan(spec, epoch_steps(spec, n))
 
 # %% ../nbs/43_runner.ipynb #1b097a12
+@keep_threads()
 def run(
     spec:Spec,          # what to do
     out='runs',         # folder of records and checkpoints
@@ -81,8 +83,9 @@ def run(
     train,evals = batches(spec, data, accelerator.device)
     plan = make_plan(spec, len(train))
     path,hashes = Path(out)/f'{plan.id}.json',fingerprints(data)
-    if agreed(path.exists()): return check_same_data(load_record(path), hashes)
+    if broadcast(path.exists()): return check_same_data(load_record(path), hashes)
     method = make_method(plan, data)
+    adapt_threads(method, data.train.x.shape[1:], spec.batch//spec.accumulate, accelerator.device)
     ids = watched_ids(data, spec.watch)
     check_writable(out)
     inputs = _inputs(data, ids, accelerator.device)
@@ -91,12 +94,13 @@ def run(
         if compile: compile_networks(stage.to(accelerator.device))
         checkpoint = Checkpoint(checkpoint_path(plan.id, out, k), asdict(plan.spec) | hashes)
         title = progress and stage_title(progress, k)
-        result = fit(stage, train, evals, plan.spec, accelerator, (), inputs, checkpoint, on_epoch, title)
+        result = fit(stage, train, evals, plan.spec, accelerator, watch=inputs,
+                     checkpoint=checkpoint, on_epoch=on_epoch, progress=title)
         seconds = {name: seconds[name]+s for name,s in result['seconds'].items()}
     env = environment(accelerator.device, seconds) | ({'compiled': True} if compile else {})
     record = as_record(plan, data, method, hashes, ids, result['curve'], env)
     if rank()==0: save_record(record, out)
-    wait()
+    barrier()
     return load_record(path)
 
 def stage_title(

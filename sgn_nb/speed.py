@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 from .compositional import ilr
 from .data import Batches, from_arrays
-from .experiments import Spec, training_flops
-from .faster import compiled, keep_memory
+from .base.parallel import keep_memory
+from .metrics import training_flops
 from .methods.registry import METHODS, method_class
 from .names import lookup
 from .nets import NETS, net_maker
@@ -31,7 +31,8 @@ from .real_world import Streamed, clothing1m, toy_clothing1m
 from .records import environment, rounded
 from .sgn import SGNLoss
 from .tables import Table
-from .training import accelerator, fit, native_precision, optimiser
+from .spec import Optimisation
+from .training import compile_networks, fit, make_accelerator, make_optimiser, native_precision
 
 # %% ../nbs/32_speed.ipynb #09e59d60
 def timed(
@@ -105,13 +106,13 @@ def stepper(
     device='cpu',          # where
     shape=(3, 32, 32),     # of one input
     K:int=10,              # number of classes
-    compile:bool=False,    # compile the networks, see `compiled`
+    compile:bool=False,    # compile the networks, see `compile_networks`
 ):                         # a function without arguments
     "A training step on one batch of noise, to be taken again and again."
     x,i = torch.rand(batch, *shape, device=device),torch.arange(batch); y = i%K
     method = _made(name, net, shape, K, y).to(device).train()
-    if compile: compiled(method)
-    opt = optimiser(method, lr=1e-3, fused=str(device)!='meta')
+    if compile: compile_networks(method)
+    opt = make_optimiser(method, Optimisation(lr=1e-3), fused=str(device)!='meta')
     x,y,i = x.contiguous(memory_format=torch.channels_last) if x.dim()==4 else x,y.to(device),i.to(device)
     half = nullcontext() if precision=='fp32' else torch.autocast(torch.device(device).type, DTYPES[precision])
     def step():
@@ -126,8 +127,9 @@ def step_flops(
     K:int=10,           # number of classes
 )->float:               # operations for each example
     "The work of one training step, whichever of a method's trainings it belongs to."
-    small = METHODS[name](net_maker('mlp', shape), K, [0, 1])
-    return training_flops(Spec(method=name, net=net), shape, K)/sum(1 for _ in small.stages([(torch.zeros(2, *shape), None, torch.arange(2))]))
+    batch = torch.zeros(2, *shape),None,torch.arange(2)
+    stages = sum(1 for _ in METHODS[name](net_maker('mlp', shape), K, [0, 1]).stages([batch]))
+    return training_flops(METHODS[name](net_maker(net, shape), K, [0, 1]), shape)/stages
 
 # %% ../nbs/32_speed.ipynb #cb89eb2c
 class Written(TorchDispatchMode):
@@ -228,11 +230,15 @@ def fit_share(
     rounds:int=3,          # of taking turns
 )->dict:                   # `examples_per_second` in `fit`; `share` of the bare step's
     "What the training loop leaves of the speed of the bare step."
-    d,on = _noise(batch*steps),accelerator('cpu' if device=='cpu' else 'auto', precision)
-    train = Batches(d, d.train, batch, seed=0, pad=4, flip=True, device=on.device)
-    bare,inside = stepper(name, net, batch, precision, on.device),lambda: fit(_made(name, net, (3, 32, 32), d.K, d.train.y), train, {}, 1, lr=1e-3, on=on)['seconds']['train']
+    d = _noise(batch*steps)
+    accelerator = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
+    train = Batches(d, d.train, batch, seed=0, pad=4, flip=True, device=accelerator.device)
+    bare = stepper(name, net, batch, precision, accelerator.device)
+    def inside():
+        method = _made(name, net, (3, 32, 32), d.K, d.train.y)
+        return fit(method, train, {}, Optimisation(epochs=1, lr=1e-3), accelerator)['seconds']['train']
     bare(); inside()
-    pairs = [(inside(), sum(timed(bare, on.device) for _ in range(steps))) for _ in range(rounds)]
+    pairs = [(inside(), sum(timed(bare, accelerator.device) for _ in range(steps))) for _ in range(rounds)]
     return {'examples_per_second': batch*steps/median(a for a,_ in pairs), 'share': median(b/a for a,b in pairs)}
 
 # %% ../nbs/32_speed.ipynb #1e391710
@@ -249,7 +255,7 @@ def bench(
     progress:str=None,   # show a bar with this title
 )->dict:                 # the record
     "Measure peak, steps, loop, data path and loss, side by side."
-    device = str(accelerator(device, precision or native_precision(device)).device)
+    device = str(make_accelerator(device, precision or native_precision(device)).device)
     precision,start,load = precision or native_precision(device),time.perf_counter(),_load()
     for name in methods: method_class(name)
     if batch<2 or rounds<1: raise ValueError(f'batch must be at least 2 and rounds at least 1, got {batch} and {rounds}')

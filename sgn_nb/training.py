@@ -16,7 +16,7 @@ from .checkpoint import Run
 from .compat import compile_in_place, has_cpu_bf16, prepare, release, reset_accelerate, undo_compile
 from .metrics import EpochStats, evaluate
 from .names import lookup
-from .processes import check_shares, launched, processes, rank
+from .base.distributed import check_shards, is_launched, leave_group_at_exit, rank, world_size
 
 # %% ../nbs/31_training.ipynb #cf68e0f0
 PRECISIONS = {'fp32': 'no', 'bf16': 'bf16', 'fp16': 'fp16'}
@@ -30,7 +30,8 @@ def make_accelerator(
     mixed = lookup('precision', precision, PRECISIONS)
     if device=='cuda' and not torch.cuda.is_available():
         raise ValueError("device 'cuda' is not available here: choose auto or cpu")
-    shared_cpu = launched() and not torch.cuda.is_available()            # Accelerate must be told
+    shared_cpu = is_launched() and not torch.cuda.is_available()            # Accelerate must be told
+    leave_group_at_exit()
     reset_accelerate()                                                   # one process may run one precision after the other
     own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False) # memories are the same everywhere; statistics are averaged
     return Accelerator(cpu=device=='cpu' or shared_cpu, mixed_precision=mixed, kwargs_handlers=[own_buffers])
@@ -128,8 +129,8 @@ def explain_memory(
     try: yield
     except RuntimeError as e:                                            # a GPU's error is one, too; a CPU has none of its own
         if not isinstance(e, torch.OutOfMemoryError) and "can't allocate memory" not in str(e): raise
-        n = batch//processes()//accumulate
-        raise MemoryError(f'out of memory with {n} examples at a time (batch {batch}, {processes()} processes, '
+        n = batch//world_size()//accumulate
+        raise MemoryError(f'out of memory with {n} examples at a time (batch {batch}, {world_size()} processes, '
                           f'accumulate {accumulate}): raise accumulate, lower batch, or take precision bf16') from e
 
 # %% ../nbs/31_training.ipynb #1d84c0d6
@@ -192,7 +193,7 @@ def check_training(
     if pieces>1 and method.whole_batch:
         raise ValueError(f'accumulate must be 1 for {type(method).__name__}, '
                          f'whose loss looks at the whole batch, got {pieces}')
-    check_shares(train.batch, train.last, pieces)
+    check_shards(train.batch, train.last, pieces)
 
 def _pieces(batch, n):
     "The batch `x, y, i` in `n` parts."

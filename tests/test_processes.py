@@ -11,16 +11,16 @@ PROGRAM = '''
 import sys, torch
 from test_processes import ALL, METHODS, MIXED, trained
 from sgn_nb.nets import net_maker
-from sgn_nb.processes import gathered, processes, rank
+from sgn_nb.base.distributed import all_gather, rank, world_size
 from sgn_nb.training import accelerator, average_statistics
 accelerator('cpu')
-assert processes() == 2
+assert world_size() == 2
 got = {}
 for name in ALL:
     for mixed in (False, True)[:1 + (name in MIXED)]:
         weights, curve = got[name, mixed] = trained(name, mixed)
         for k, v in weights.items():                                          # the other process has the same weights and memories
-            a, b = gathered(v[None])
+            a, b = all_gather(v[None])
             assert torch.equal(a, b), f'{name}: {k}'
 norms = METHODS['sgn'](net_maker('mlp', (4,)), 3, [0, 1, 2])
 for k, v in norms.named_buffers():
@@ -28,7 +28,7 @@ for k, v in norms.named_buffers():
 average_statistics(norms)                                                     # each process's own: their mean, the average network's too
 assert {v.unique().item() for k, v in norms.named_buffers() if 'running' in k} == {.5}
 for k, v in trained('sgn', net='mlp')[0].items():
-    a, b = gathered(v[None])
+    a, b = all_gather(v[None])
     assert torch.equal(a, b), f'with batch normalisation: {k}'
 if rank() == 0: torch.save(got, sys.argv[1])
 '''
@@ -85,7 +85,7 @@ def sgn_train(out, n, **env):
 TRAIN = '''
 import os, signal, sys
 from sgn_nb import cli, runner
-from sgn_nb.processes import rank
+from sgn_nb.base.distributed import rank
 fit = runner.fit
 def die(row):
     if rank() == 1 and row['epoch'] == int(os.environ.get('DIE_AFTER', -1)): os.kill(os.getpid(), signal.SIGKILL)
@@ -124,10 +124,10 @@ LEAVES = '''
 import atexit, sys
 import torch.distributed as dist
 atexit.register(lambda: print('still in' if dist.is_initialized() else 'left', file=sys.stderr))      # runs after the package's own, which is registered later
-from sgn_nb.processes import rank, total
+from sgn_nb.base.distributed import all_reduce_sum, rank
 from sgn_nb.training import accelerator
 import torch
-accelerator('cpu'); total(torch.ones(1))
+accelerator('cpu'); all_reduce_sum(torch.ones(1))
 assert rank() == 0 or len(sys.argv) == 1, 'a bad end'
 '''
 

@@ -92,7 +92,7 @@ def main():
     args = p.parse_args()
     if args.serve: return serve(args.serve[0], int(args.serve[1]))
     if not args.python: p.error('the Python of an environment with TensorFlow is missing')
-    from sgn_nb.faster import keep_memory
+    from sgn_nb.base.parallel import keep_memory
     from sgn_nb.files import written
     from sgn_nb.records import environment, rounded
     load, found = [os.getloadavg()[0]], {}

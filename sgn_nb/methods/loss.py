@@ -14,7 +14,7 @@ from torch import Tensor
 from fastcore.basics import patch
 from .base import Method, Range, Step, predicted_classes
 from ..noise import Noise
-from ..processes import drawn, in_order
+from ..base.distributed import draw_shard, gather_by_id
 
 # %% ../../nbs/21_loss_methods.ipynb #5f339444
 class CE(Method):
@@ -98,7 +98,7 @@ class NAN(Method):
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
         target = y if y.is_floating_point() else F.one_hot(y, self.K)
-        loss = noisy_cross_entropy(z, target + self.settings.sigma*drawn(torch.randn, z))
+        loss = noisy_cross_entropy(z, target + self.settings.sigma*draw_shard(torch.randn, z))
         return Step(loss, predicted_classes(net=z))
 
 # %% ../../nbs/21_loss_methods.ipynb #5fdb0d42
@@ -177,5 +177,5 @@ def stages(self:Forward,
         yield (first := self.first())
         first.eval()
         with torch.no_grad(): i,probs = map(torch.cat, zip(*((i, first.probs(x)) for x,_,i in train)))
-        self.transition.copy_(estimate_transition(*in_order(i, probs), self.settings.filter_outliers))
+        self.transition.copy_(estimate_transition(*gather_by_id(i, probs), self.settings.filter_outliers))
     yield self

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
 from .base import Choice, Method, Range, Step, predicted_classes
-from ..processes import gathered, total
+from ..base.distributed import all_gather, all_reduce_sum
 
 # %% ../../nbs/22_memory_methods.ipynb #e619a229
 class ELR(Method):
@@ -35,7 +35,7 @@ class ELR(Method):
         z,i,beta = self.net(x).float(),self.ids(i, len(x)),self.settings.beta
         p = z.softmax(-1).clamp(1e-4, 1-1e-4)
         moved = beta*self.memory[i] + (1-beta)*(p/p.sum(-1, keepdim=True))
-        self.memory[gathered(i)] = gathered(moved)
+        self.memory[all_gather(i)] = all_gather(moved)
         reward = (1 - (self.memory[i]*p).sum(-1)).log().mean()
         return Step(F.cross_entropy(z, y) + self.settings.lam*reward, predicted_classes(net=z))
 
@@ -86,7 +86,7 @@ def forward(self:SOP,
     U = (self.u[i, None].square()*y).clamp(0, 1)
     V = (self.v[i].square()*(1-y)).clamp(0, 1)
     q = (z.softmax(-1) + U - V.detach()).clamp_min(1e-4)
-    norm = total(q.sum((0, 1), keepdim=True)) if self.whole_batch else q.sum(-1, keepdim=True)
+    norm = all_reduce_sum(q.sum((0, 1), keepdim=True)) if self.whole_batch else q.sum(-1, keepdim=True)
     q = (q/norm).clamp_min(1e-4)
     ce = -(y*(q/q.sum(-1, keepdim=True)).log()).sum(-1).mean()
     distance = (y - F.one_hot(z.argmax(-1), self.K) - U + V).square().sum(-1).mean()
@@ -135,7 +135,7 @@ def forward(self:NAL,
     p,h = out[:, :self.K].softmax(-1),out[:, self.K:]
     if epoch>=s.start and int(epoch)%s.every==0:
         rewritten = (s.momentum*self.memory[i] + (1-s.momentum)*p).clamp(1e-4, 1)
-        self.memory[gathered(i)] = gathered(rewritten)
+        self.memory[all_gather(i)] = all_gather(rewritten)
     tau,q = h.sigmoid(),self.memory[i].clamp(1e-4, 1)
     m = tau*p + (1-tau)*q
     log_m = (m/m.sum(-1, keepdim=True)).clamp_min(1e-7).log()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from .base import Method, Range, Step, predicted_classes
-from ..processes import gathered, processes, share, total
+from ..base.distributed import all_gather, all_reduce_sum, shard, world_size
 
 # %% ../../nbs/24_selection_methods.ipynb #9ae3b097
 def forget_share(
@@ -73,7 +73,7 @@ def forward(self:CoTeaching,
     z,z2 = self.net(x).float(),self.net2(x).float()
     l,l2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))                     # of this process's part
     forget = forget_share(epoch, self.settings.forget_rate, self.settings.warm_up)
-    mine,its = (share(small_loss(gathered(v), forget)) for v in (l, l2))
-    mean = lambda v, picked: (v*picked).sum()/total(picked.sum())*processes()
+    mine,its = (shard(small_loss(all_gather(v), forget)) for v in (l, l2))
+    mean = lambda v, picked: (v*picked).sum()/all_reduce_sum(picked.sum())*world_size()
     predicted = predicted_classes(net=z, net2=z2, mean=z.softmax(-1)+z2.softmax(-1))
     return Step(mean(l, its) + mean(l2, mine), predicted, weight=(mine.float()+its.float())/2)
