@@ -171,12 +171,12 @@ def sgn_grid(
     from dataclasses import replace
     from sgn_nb.data import DATASETS
     from sgn_nb.experiments import read_grid
-    from sgn_nb.grids import chosen, forget_failures, run_grid, state
+    from sgn_nb.grids import forget_failures, plan_runs, run_grid, run_state
     specs,out = read_grid(file),out or f'runs/{Path(file).stem}'
     if skip_bad: specs = [replace(s, skip_bad=True) if isinstance(DATASETS.get(s.dataset), str) else s for s in specs]
-    specs = chosen(specs, only)
+    specs = plan_runs(specs, only)
     if dry_run:
-        for s in specs: print(f'{state(s, out):9} {s.id}')
+        for s in specs: print(f'{run_state(s, out):9} {s.id}')
         return
     if retry: forget_failures(specs, out)
     return _report(run_grid(specs, out, workers, device, Path(file).stem), out)
@@ -203,16 +203,17 @@ def sgn_search(
     "Search settings for every method of a file with equal budgets; killed at any moment and started again, it goes on."
     try: import optuna
     except ImportError as e: raise ImportError('sgn_search needs Optuna: pip install "sgn_nb[search]"') from e
-    from sgn_nb.search import found_table, read_search, run_search, save_found
+    from sgn_nb.search import read_search, run_search, save_search, search_table
+    search = read_search(file)
     out = out or f'runs/{Path(file).stem}'
     settings = settings or f'{out}/settings.toml'
-    results = run_search(file, out, storage, workers, device)
-    if results: print(found_table(results))
-    missing = [m for m in dict.fromkeys(s.method for s in read_search(file)[0]) if m not in results]
+    results = run_search(search, out, storage, workers, device)
+    if results: print(search_table(results))
+    missing = [m for m in search.methods if m not in results]
     if missing:
         print(f"still running elsewhere: {', '.join(missing)}; the same command goes on from there")
         sys.exit(1)
-    save_found(results, settings, Path(file).name)
+    save_search(results, settings, Path(file).name)
     print(f'Settings are in {settings}; a grid reads them by settings_from')
     return results
 

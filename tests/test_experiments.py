@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 from conftest import BIN, ROOT
 from sgn_nb.experiments import read_grid
-from sgn_nb.grids import chosen
+from sgn_nb.grids import plan_runs
 from sgn_nb.methods.registry import PAPER_METHODS
-from sgn_nb.search import load_found, read_search
+from sgn_nb.search import load_search, read_search
 from sgn_nb.tables import at_paper_scale, noise_name, paper_numbers
 
 FILES = sorted(p.name for p in (ROOT/'experiments').glob('*.toml') if not p.stem.endswith(('_search', '_settings')))
@@ -18,7 +18,7 @@ SEARCHES = sorted(p.name for p in (ROOT/'experiments').glob('*_search.toml'))
 def test_every_file_is_planned(name, monkeypatch):
     "Every run of every file has an id of its own, without any data."
     monkeypatch.delenv('SGN_DATA', raising=False)
-    specs = chosen(read_grid(ROOT/'experiments'/name))
+    specs = plan_runs(read_grid(ROOT/'experiments'/name))
     assert len({s.id for s in specs}) == len(specs)
 
 @pytest.mark.parametrize('table', [1, 2, 3, 4])
@@ -30,7 +30,7 @@ def test_one_command_starts_a_table(table):
 
 def test_table_3_is_complete():
     "Each method of Table 3 has five runs on both sets, at a scale at which the two may be compared; SGN's settings are the paper's."
-    specs = chosen(read_grid(ROOT/'experiments/table3.toml'))
+    specs = plan_runs(read_grid(ROOT/'experiments/table3.toml'))
     assert all(at_paper_scale(dict(spec=vars(s))) for s in specs)
     runs = [(s.dataset, s.method) for s in specs]
     assert set(runs) == {(r['dataset'].replace('ilsvrc12', 'webvision'), r['method']) for r in paper_numbers(3)}
@@ -43,15 +43,15 @@ def test_table_3_is_complete():
 @pytest.mark.parametrize('name', SEARCHES)
 def test_every_search_is_planned(name):
     "Every method has the same number of runs in a trial, and they are not those of a table."
-    specs, trials, fields = read_search(ROOT/'experiments'/name)
-    each = Counter(s.method for s in specs)
-    assert trials >= 1 and 'lr' in fields and set(each) == set(PAPER_METHODS) and len(set(each.values())) == 1
-    assert all(s.seed >= 100 for s in specs)
+    search = read_search(ROOT/'experiments'/name)
+    each = Counter(s.method for s in search.specs)
+    assert search.trials >= 1 and 'lr' in search.fields and set(each) == set(PAPER_METHODS) and len(set(each.values())) == 1
+    assert all(s.seed >= 100 for s in search.specs)
 
 @pytest.mark.parametrize('number', [1, 4])
 def test_digits_tables_are_on_record_and_come_back(number, tmp_path):
     "Every run of the file is on record; a table that was deleted comes back from them, byte for byte."
-    ids = {s.id for s in chosen(read_grid(ROOT/f'experiments/digits_table{number}.toml'))}
+    ids = {s.id for s in plan_runs(read_grid(ROOT/f'experiments/digits_table{number}.toml'))}
     assert ids <= {p.stem for p in (ROOT/'records/digits_tables').glob('*.json')}
     for form in ('md', 'html', 'tex', 'csv'):
         out = tmp_path/f'digits_table{number}.{form}'
@@ -61,14 +61,14 @@ def test_digits_tables_are_on_record_and_come_back(number, tmp_path):
 @pytest.mark.parametrize('name', SETTINGS)
 def test_settings_have_a_provenance(name):
     "Each method's settings come from the same number of trials."
-    found = load_found(ROOT/'experiments'/name)
+    found = load_search(ROOT/'experiments'/name)
     assert set(found) == set(PAPER_METHODS) and len({p['trials'] for _,p in found.values()}) == 1
     assert all(p['val_acc_default'] == 'none' or p['val_acc'] >= p['val_acc_default'] for _,p in found.values())
 
 @pytest.mark.parametrize('table', [1, 2, 4])
 def test_paper_scale_tables_are_complete(table):
     "Each number of the paper's table has five runs, at a scale at which the two may be compared."
-    specs = [dict(spec=vars(s)) for s in chosen(read_grid(ROOT/f'experiments/table{table}.toml'))]
+    specs = [dict(spec=vars(s)) for s in plan_runs(read_grid(ROOT/f'experiments/table{table}.toml'))]
     assert all(at_paper_scale(r) for r in specs)
     key = lambda s: (s['spec']['dataset'], noise_name(s), s['spec']['method'], *(() if table != 4 else (s['spec']['settings']['reweight'], s['spec']['settings']['correct'])))
     runs = [key(s) for s in specs]
@@ -78,7 +78,7 @@ def test_paper_scale_tables_are_complete(table):
 
 def test_the_ablation_on_photographs():
     "Three trainings on four kinds of labels, three seeds; the whole of SGN where the table of all methods has it, too, is the same run."
-    all12, parts = ({s.id: s for s in chosen(read_grid(ROOT/f'experiments/{name}.toml'))} for name in ('cifar_cpu', 'cifar_cpu_table4'))
+    all12, parts = ({s.id: s for s in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))} for name in ('cifar_cpu', 'cifar_cpu_table4'))
     what = Counter((noise_name(dict(spec=vars(s))), s.settings['reweight'], s.settings['correct']) for s in parts.values())
     assert set(what.values()) == {3} and set(what) == {(n, *on) for n in ('sym-0.4', 'asym-0.4', 'random1', 'worst') for on in ((False, False), (True, False), (True, True))}
     shared = [parts[i] for i in parts.keys() & all12.keys()]
@@ -87,12 +87,12 @@ def test_the_ablation_on_photographs():
 def test_records_on_photographs_are_those_of_the_grids():
     "Nothing lies in their folders that no file asks for."
     for folder, names in (('cifar_cpu', ('cifar_cpu', 'cifar_cpu_table4')), ('cifar_long', ('cifar_long',))):
-        asked = {s.id for name in names for s in chosen(read_grid(ROOT/f'experiments/{name}.toml'))}
+        asked = {s.id for name in names for s in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))}
         assert {p.stem for p in (ROOT/'records'/folder).glob('*.json')} <= asked
 
 def test_demo_is_on_record():
     "The committed records of the demo are those that its file asks for."
-    ids = {s.id for s in chosen(read_grid(ROOT/'experiments/demo.toml'))}
+    ids = {s.id for s in plan_runs(read_grid(ROOT/'experiments/demo.toml'))}
     assert ids <= {p.stem for p in (ROOT/'records/digits').glob('*.json')}
 
 def test_dry_run_lists_and_writes_nothing(tmp_path):

@@ -1,5 +1,5 @@
 "A grid may be killed with `kill -9` at any moment, and shared: in the end every run is on record, once, as if nothing had happened."
-import json, subprocess, time
+import json, subprocess, sys, time
 from random import Random
 from signal import SIGKILL
 import pytest
@@ -21,10 +21,10 @@ from sgn_nb import grids, runner
 from sgn_nb.experiments import read_grid
 file, out = sys.argv[1:]
 runner.fit = partial(runner.fit, save_every=0)
-attempt = grids.attempt
-def said(spec, *args): print('ran', spec.id, flush=True); attempt(spec, *args)
-grids.attempt = said
-grids.work(grids.chosen(read_grid(file)), out, 'cpu', pause=.05)
+try_run = grids.try_run
+def said(spec, *args): print('ran', spec.id, flush=True); try_run(spec, *args)
+grids.try_run = said
+grids.run_unclaimed(grids.plan_runs(read_grid(file)), out, 'cpu', pause=.05)
 '''
 
 @pytest.fixture
@@ -132,3 +132,33 @@ def test_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path/'file').write_text('')
     p = subprocess.run([BIN/'sgn_grid', tmp_path/'grid.toml', '--out', tmp_path/'file'], capture_output=True, text=True)
     assert p.returncode == 2 and len(p.stderr.splitlines()) == 1, p.stderr
+
+ALONE = '''
+import sys
+from sgn_nb import grids
+from sgn_nb.experiments import Spec
+run = grids.plan_runs([Spec(method='ce', n_train=1000, epochs=40, val_share=.5)])
+class Bar(grids.tqdm):
+    def update(self, n=1): super().update(n); print('bar', self.n, self.total, flush=True)
+grids.tqdm = Bar
+print(grids.run_grid(run, sys.argv[1], device='cpu')['recorded'])
+'''
+
+def test_the_bar_moves_within_a_run(tmp_path):
+    "A single run of forty epochs: the bar shows some of them before the run has ended, never goes back, and ends full."
+    (tmp_path/'alone.py').write_text(ALONE)
+    p = subprocess.run([sys.executable, tmp_path/'alone.py', tmp_path/'out'], capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr
+    shown = [list(map(int, line.split()[1:])) for line in p.stdout.splitlines() if line.startswith('bar ')]
+    epochs = [n for n, _ in shown]
+    assert {total for _, total in shown} == {40} and epochs == sorted(epochs)
+    assert len({n for n in epochs if 0 < n < 40}) >= 2 and epochs[-1] == 40
+    assert 'runs 1/1, failed 0' in p.stderr
+    assert not list((tmp_path/'out/.claims').glob('*.epochs'))
+
+def test_a_failure_is_said_when_it_happens(tmp_path):
+    "The reason stands beside the bar, once, before the last word about the grid."
+    (tmp_path/'grid.toml').write_text('method = "ce"\nseed = [0, 1]\nn_train = 200\nbatch = 30\nepochs = 2\nnet = ["mlp", "fast_cnn"]\n')
+    p = subprocess.run([BIN/'sgn_grid', tmp_path/'grid.toml', '--out', tmp_path/'out', '--device', 'cpu'], capture_output=True, text=True)
+    assert p.returncode == 1 and p.stderr.count('failed: ') == 2 and 'ValueError: fast_cnn' in p.stderr
+    assert '2 recorded, 2 failed, 0 to do' in p.stdout

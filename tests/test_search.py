@@ -4,7 +4,7 @@ from random import Random
 import pytest
 from conftest import BIN, ended
 from sgn_nb.experiments import read_grid, read_settings
-from sgn_nb.search import found, read_search, spent, storage_at, study_of
+from sgn_nb.search import counted_trials, open_storage, open_study, read_search, search_result
 
 SEARCH = '''
 method = ["ce", "gce"]
@@ -20,13 +20,13 @@ lr = [0.01, 0.2, "log"]
 WORK = '''
 import sys
 from sgn_nb import search
-from sgn_nb.search import read_search, work_on_trials
+from sgn_nb.search import read_search, run_trials
 file, out = sys.argv[1:]
 suggest = search.suggest
 def said(trial, space): values = suggest(trial, space); print('trial', trial.study.study_name, trial.number, flush=True); return values
 search.suggest = said
-specs, trials, fields = read_search(file)
-work_on_trials(specs, out, 'cpu', name='small', trials=trials, fields=fields, storage=f'{out}/small.journal')
+s = read_search(file)
+run_trials(s.specs, out, 'cpu', name='small', trials=s.trials, fields=s.fields, storage=f'{out}/small.journal')
 '''
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def worker(start, tmp_path):
     return lambda: start(tmp_path/'work.py', tmp_path/'small.toml', tmp_path/'out')
 
 def studies(tmp_path):
-    kept = storage_at(str(tmp_path/'out/small.journal'))
-    return [study_of('small', m, kept) for m in ('ce', 'gce')]
+    kept = open_storage(str(tmp_path/'out/small.journal'))
+    return [open_study('small', m, kept) for m in ('ce', 'gce')]
 
 def trials(w):
     "The trials that a worker began."
@@ -67,12 +67,12 @@ def test_killed_again_and_again(worker, tmp_path):
         w.kill(); w.join()
     status, said = ended(worker())
     assert status == 0, said
-    specs, budget, fields = read_search(tmp_path/'small.toml')
+    small = read_search(tmp_path/'small.toml')
     for s, method in zip(studies(tmp_path), ('ce', 'gce')):
-        assert len(spent(s)) == budget and all(t.state.name in ('COMPLETE', 'PRUNED') for t in spent(s))
+        assert len(counted_trials(s)) == small.trials and all(t.state.name in ('COMPLETE', 'PRUNED') for t in counted_trials(s))
         cut = [t.params for t in s.trials if t.state.name == 'FAIL' and t.params]
-        assert all(p in [t.params for t in spent(s)] for p in cut)
-        assert found(s, [x for x in specs if x.method == method], fields)[1]['trials'] == budget
+        assert all(p in [t.params for t in counted_trials(s)] for p in cut)
+        assert search_result(s, small.runs(method), small.fields)[1]['trials'] == small.trials
     assert not list((tmp_path/'out').glob('*.ckpt'))
 
 def test_command(tmp_path):

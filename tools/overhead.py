@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 from sgn_nb.experiments import Spec, grid, read_grid
 from sgn_nb.files import written
-from sgn_nb.grids import chosen, run_grid
+from sgn_nb.grids import plan_runs, run_grid
 from sgn_nb.records import environment, load_records, to_json
 from sgn_nb.runner import batches, planned, prepare, run, untrained
 from sgn_nb.training import accelerator, fit, optimiser
@@ -66,7 +66,7 @@ def sharing(rounds):
     "Runs per second of two workers, one core each, as a multiple of one worker's on one core: from the runs' own seconds, so without the start of processes."
     gains = []
     for k in range(rounds):
-        specs = chosen(grid(method=['ce', 'gce', 'elr', 'sgn'], seed=range(2*k, 2*k+2), epochs=15, val_share=.2))
+        specs = plan_runs(grid(method=['ce', 'gce', 'elr', 'sgn'], seed=range(2*k, 2*k+2), epochs=15, val_share=.2))
         took = lambda records: sum(sum(r['env']['seconds'].values()) for r in records)
         with tempfile.TemporaryDirectory() as tmp:
             one = took([run(s, f'{tmp}/one', 'cpu') for s in specs])
