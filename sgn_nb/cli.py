@@ -147,7 +147,7 @@ def sgn_train(
     chosen = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule, flip=flip, precision=precision)
     chosen = {k: v for k,v in chosen.items() if v is not None}
     asked = dict(method=method, settings=_settings(settings), n_train=n_train, val_share=val_share, accumulate=accumulate, seed=seed)
-    check_spec(Spec(**chosen, **asked))                                                       # a misspelt name must not wait for sixty thousand images
+    check_spec(Spec(**chosen, **asked))                                           # a misspelt name must not wait for sixty thousand images
     keep_memory()
     data,about = _data(dataset, root, labels, file_column, label_column, clean_column, classes, unlisted, image_size)
     spec = Spec(**{**recipe(data, device), **about, **chosen, **asked})

@@ -118,7 +118,7 @@ def grid_table(
     pick:str='last',   # which epoch, see `PICKS`
 )->Table:
     "A table of the paper for a grid of ours: a dash where no run is on record."
-    specs = [{'spec': vars(s)} for s in plan_runs(read_grid(path))]
+    specs = [{'spec': vars(p.spec)} for p in plan_runs(read_grid(path))]
     names = dict.fromkeys(map(row_name, paper_numbers(4))) if number==4 else [m for m in METHODS if any(s['spec']['method']==m for s in specs)]
     made, = paper_table(number, records, pick) if records else [Table([], f'Table {number}, runs of {Path(path).name}: nobody has run any of them yet.')]
     rows = {r['method']: r for r in made.rows}

@@ -1,13 +1,15 @@
 "The grids that belong to this package: they parse, they are what the paper ran, and planning a thousand runs takes no data."
+import json
 import os
 import subprocess
 from collections import Counter
 import pytest
 from conftest import BIN, ROOT
-from sgn_nb.experiments import read_grid
+from sgn_nb.experiments import read_grid, spec_id
 from sgn_nb.grids import plan_runs
 from sgn_nb.methods.registry import PAPER_METHODS
 from sgn_nb.search import load_search, read_search
+from sgn_nb.spec import Spec
 from sgn_nb.tables import at_paper_scale, noise_name, paper_numbers
 
 FILES = sorted(p.name for p in (ROOT/'experiments').glob('*.toml') if not p.stem.endswith(('_search', '_settings')))
@@ -18,8 +20,8 @@ SEARCHES = sorted(p.name for p in (ROOT/'experiments').glob('*_search.toml'))
 def test_every_file_is_planned(name, monkeypatch):
     "Every run of every file has an id of its own, without any data."
     monkeypatch.delenv('SGN_DATA', raising=False)
-    specs = plan_runs(read_grid(ROOT/'experiments'/name))
-    assert len({s.id for s in specs}) == len(specs)
+    plans = plan_runs(read_grid(ROOT/'experiments'/name))
+    assert len({p.id for p in plans}) == len(plans)
 
 @pytest.mark.parametrize('table', [1, 2, 3, 4])
 def test_one_command_starts_a_table(table):
@@ -30,7 +32,7 @@ def test_one_command_starts_a_table(table):
 
 def test_table_3_is_complete():
     "Each method of Table 3 has five runs on both sets, at a scale at which the two may be compared; SGN's settings are the paper's."
-    specs = plan_runs(read_grid(ROOT/'experiments/table3.toml'))
+    specs = [p.spec for p in plan_runs(read_grid(ROOT/'experiments/table3.toml'))]
     assert all(at_paper_scale(dict(spec=vars(s))) for s in specs)
     runs = [(s.dataset, s.method) for s in specs]
     assert set(runs) == {(r['dataset'].replace('ilsvrc12', 'webvision'), r['method']) for r in paper_numbers(3)}
@@ -51,7 +53,7 @@ def test_every_search_is_planned(name):
 @pytest.mark.parametrize('number', [1, 4])
 def test_digits_tables_are_on_record_and_come_back(number, tmp_path):
     "Every run of the file is on record; a table that was deleted comes back from them, byte for byte."
-    ids = {s.id for s in plan_runs(read_grid(ROOT/f'experiments/digits_table{number}.toml'))}
+    ids = {p.id for p in plan_runs(read_grid(ROOT/f'experiments/digits_table{number}.toml'))}
     assert ids <= {p.stem for p in (ROOT/'records/digits_tables').glob('*.json')}
     for form in ('md', 'html', 'tex', 'csv'):
         out = tmp_path/f'digits_table{number}.{form}'
@@ -68,7 +70,7 @@ def test_settings_have_a_provenance(name):
 @pytest.mark.parametrize('table', [1, 2, 4])
 def test_paper_scale_tables_are_complete(table):
     "Each number of the paper's table has five runs, at a scale at which the two may be compared."
-    specs = [dict(spec=vars(s)) for s in plan_runs(read_grid(ROOT/f'experiments/table{table}.toml'))]
+    specs = [dict(spec=vars(p.spec)) for p in plan_runs(read_grid(ROOT/f'experiments/table{table}.toml'))]
     assert all(at_paper_scale(r) for r in specs)
     key = lambda s: (s['spec']['dataset'], noise_name(s), s['spec']['method'], *(() if table != 4 else (s['spec']['settings']['reweight'], s['spec']['settings']['correct'])))
     runs = [key(s) for s in specs]
@@ -78,7 +80,7 @@ def test_paper_scale_tables_are_complete(table):
 
 def test_the_ablation_on_photographs():
     "Three trainings on four kinds of labels, three seeds; the whole of SGN where the table of all methods has it, too, is the same run."
-    all12, parts = ({s.id: s for s in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))} for name in ('cifar_cpu', 'cifar_cpu_table4'))
+    all12, parts = ({p.id: p.spec for p in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))} for name in ('cifar_cpu', 'cifar_cpu_table4'))
     what = Counter((noise_name(dict(spec=vars(s))), s.settings['reweight'], s.settings['correct']) for s in parts.values())
     assert set(what.values()) == {3} and set(what) == {(n, *on) for n in ('sym-0.4', 'asym-0.4', 'random1', 'worst') for on in ((False, False), (True, False), (True, True))}
     shared = [parts[i] for i in parts.keys() & all12.keys()]
@@ -87,12 +89,21 @@ def test_the_ablation_on_photographs():
 def test_records_on_photographs_are_those_of_the_grids():
     "Nothing lies in their folders that no file asks for."
     for folder, names in (('cifar_cpu', ('cifar_cpu', 'cifar_cpu_table4')), ('cifar_long', ('cifar_long',))):
-        asked = {s.id for name in names for s in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))}
+        asked = {p.id for name in names for p in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))}
         assert {p.stem for p in (ROOT/'records'/folder).glob('*.json')} <= asked
+
+def test_ids_follow_from_specs():
+    "The id of every committed record is what its spec says today: a run that is on record is found again."
+    folders = [ROOT/'records', ROOT/'measured']
+    records = [json.loads(p.read_text()) for folder in folders for p in folder.rglob('*.json')]
+    records = [r for r in records if 'id' in r and 'spec' in r]
+    assert len(records) > 800
+    wrong = [r['id'] for r in records if spec_id(Spec(**r['spec'])) != r['id']]
+    assert not wrong, wrong[:3]
 
 def test_demo_is_on_record():
     "The committed records of the demo are those that its file asks for."
-    ids = {s.id for s in plan_runs(read_grid(ROOT/'experiments/demo.toml'))}
+    ids = {p.id for p in plan_runs(read_grid(ROOT/'experiments/demo.toml'))}
     assert ids <= {p.stem for p in (ROOT/'records/digits').glob('*.json')}
 
 def test_dry_run_lists_and_writes_nothing(tmp_path):
