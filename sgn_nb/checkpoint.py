@@ -41,7 +41,8 @@ def load(self:Checkpoint)->dict:  # the state
         saved = state.get('config') or {}
     except Exception as e:
         kind = type(e).__name__
-        raise ValueError(f'checkpoint {self.path} cannot be read ({kind}): delete it to start afresh') from e
+        raise ValueError(f'checkpoint {self.path} cannot be read ({kind}): '
+                         'delete it to start afresh') from e
     for k in sorted(saved.keys() | self.config.keys()):
         if saved.get(k)==self.config.get(k): continue
         raise ValueError(f'checkpoint {self.path} is of another run: {k} was {saved.get(k)!r}, '
@@ -70,7 +71,8 @@ def average_statistics(
     "Batch normalisation's running statistics: the mean over the processes."
     if world_size()==1: return
     for name,v in method.named_buffers():
-        if name.rpartition('.')[2] in ('running_mean', 'running_var'): v.copy_(all_reduce_sum(v)/world_size())
+        if not name.endswith(('running_mean', 'running_var')): continue
+        v.copy_(all_reduce_sum(v)/world_size())
 
 # %% ../nbs/29_checkpoint.ipynb #db0f3318
 class Run:
@@ -119,7 +121,8 @@ def end_steps(self:Run,
     step = self.bad_step()
     if step is None: return
     saved = self.checkpoint and Path(self.checkpoint.path).exists()
-    last = f'the last good checkpoint is {self.checkpoint.path}' if saved else 'there is no checkpoint'
+    last = 'there is no checkpoint'
+    if saved: last = f'the last good checkpoint is {self.checkpoint.path}'
     raise FloatingPointError(f'the loss was not finite at step {step} of epoch {epoch}; {last}')
 
 @patch
@@ -153,6 +156,9 @@ def save(self:Run,
     if rank()==0: self.checkpoint.save(state)
     self.saved = time.perf_counter()
 
+def _on_device(state, device):
+    return {k: v.to(device) if torch.is_tensor(v) else v for k,v in state.items()}
+
 @patch
 def load(self:Run):
     "Take up a saved run."
@@ -161,8 +167,9 @@ def load(self:Run):
     try:
         self.method.load_state_dict(state['method'])
         self.optimiser.load_state_dict(state['optimiser'])
-        for observer,seen in zip(self.observers, state['observers'], strict=True):
-            observer.load_state_dict({k: v.to(device) if torch.is_tensor(v) else v for k,v in seen.items()})
+        pairs = zip(self.observers, state['observers'], strict=True)
+        for observer,seen in pairs:
+            observer.load_state_dict(_on_device(seen, device))
         for name in ('epoch', 'step', 'curve', 'seconds'): setattr(self, name, state[name])
         _set_random_state(state['random'])
     except (KeyError, RuntimeError, ValueError) as e:

@@ -62,5 +62,6 @@ def has_cpu_bf16()->bool:  # where it must be imitated, it is slow
     if hasattr(torch.cpu, 'get_capabilities'):
         flags = torch.cpu.get_capabilities()
         return bool(flags.get('avx512_bf16') or flags.get('amx_tile'))
-    private = (getattr(torch.cpu, f'_is_{name}_supported', None) for name in ('avx512_bf16', 'amx_tile'))
+    names = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    private = (getattr(torch.cpu, name, None) for name in names)
     return any(check() for check in private if check)

@@ -58,7 +58,8 @@ def spec_id(
     "A readable prefix and a hash of the fields that differ from their defaults."
     text = json.dumps(differences(spec), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    noise = '' if spec.label_column and spec.noise=='none' else spec.noise     # a column's own noise has the column's name
+    own_noise = spec.label_column and spec.noise=='none'       # it has the column's name
+    noise = '' if own_noise else spec.noise
     words = (spec.dataset, spec.label_column, noise, spec.method, f's{spec.seed}', digest)
     return '_'.join(re.sub(r'[^\w.+-]+', '-', w) for w in words if w)
 

@@ -33,7 +33,8 @@ def prepare(
     data = corrupt(data or _load(spec), spec.noise, spec.seed)
     data = split(data, spec.seed, spec.val_share, spec.n_train)
     if not (data.val or data.test):
-        raise ValueError(f'{data.name} has no test examples: val_share must be above 0, got {spec.val_share}')
+        raise ValueError(f'{data.name} has no test examples: val_share must be above 0, '
+                         f'got {spec.val_share}')
     return data
 
 def _load(spec):
@@ -50,11 +51,12 @@ def batches(
 )->tuple:          # training batches; `{'val': ..., 'test': ...}`
     "Training batches, shuffled, shifted and perhaps mixed; evaluation batches, in order and whole."
     make,most = (Streamed, 256) if isinstance(data.train.x, Files) else (Batches, 1000)
-    train = make(data, data.train, spec.batch, spec.seed, spec.drop_last, spec.pad, spec.flip, device, spec.balanced)
+    train = make(data, data.train, spec.batch, spec.seed, spec.drop_last, spec.pad, spec.flip,
+                 device, spec.balanced)
     if spec.mixup: train = Mixup(train, data.K)
     splits = {'val': data.val, 'test': data.test}
-    evals = {name: make(data, e, min(most, len(e)), device=device) for name,e in splits.items() if e}
-    return train,evals
+    def in_order(e): return make(data, e, min(most, len(e)), device=device)
+    return train,{name: in_order(e) for name,e in splits.items() if e}
 
 # %% ../nbs/43_runner.ipynb #167278b3
 def plan_run(
@@ -199,11 +201,13 @@ def as_record(
     "A finished run as a record."
     spec,train = plan.spec,data.train
     record = {'schema': SCHEMA, 'id': plan.id, 'spec': asdict(spec)}
-    open_settings = {k: v for k,v in vars(method.settings).items() if spec.settings.get(k, v) is None}
-    decided = {k: v for k,v in open_settings.items() if v is not None}            # by the number of classes
+    left_open = [k for k,v in spec.settings.items() if v is None]
+    decided = {k: v for k,v in vars(method.settings).items()
+               if v is not None and k in left_open}            # by the number of classes
     if decided: record['decided'] = decided
     if data.skipped: record['skipped'] = data.skipped
     record |= hashes
     record['realised_rate'] = None if train.true is None else realised_rate(train.true, train.y)
-    record['watched'] = [{'id': int(i), 'given': int(train.y[i]), 'true': int(train.true[i])} for i in watch]
+    def labels(i): return {'id': i, 'given': int(train.y[i]), 'true': int(train.true[i])}
+    record['watched'] = [labels(i) for i in watch.tolist()]
     return record | {'curve': thin(curve, all_val=spec.val_share==0), 'env': env}

@@ -25,7 +25,8 @@ def knob(
     return field(default=default, metadata={'range': bounds, 'help': help, 'where': where})
 
 # %% ../nbs/09_spec.ipynb #717720d7
-WORDS = {str: 'text', bool: 'True or False', int: 'a whole number', float: 'a number', dict: 'a dict'}
+WORDS = {str: 'text', bool: 'True or False', int: 'a whole number',
+         float: 'a number', dict: 'a dict'}
 
 def check_fields(
     spec,  # a dataclass of `knob`s
@@ -53,7 +54,8 @@ class Optimisation:
     momentum:float = knob(.9, 'momentum of SGD', 0, 1)
     nesterov:bool = knob(True, "Nesterov's momentum")
     weight_decay:float = knob(5e-4, 'weight decay on all parameters', 0)
-    decay_norms:bool = knob(True, 'weight decay on scales and shifts, too', where='normalisation layers')
+    decay_norms:bool = knob(True, 'weight decay on scales and shifts, too',
+                            where='normalisation layers')
     schedule:str = knob('constant', 'learning rate over time, one of `SCHEDULES`')
     accumulate:int = knob(1, 'pieces that a batch is computed in, one after the other', 1)
     test_every:int = knob(1, 'score the test set every so many epochs, and the last', 1)
@@ -64,15 +66,17 @@ class Optimisation:
 @dataclass(frozen=True)
 class Spec(Optimisation):
     "One training run. Same spec, same machine: the same curve, bit for bit."
-    dataset:str = knob('digits', 'one of `DATASETS`, or the name of a folder or a `.npz` file of your own')
+    dataset:str = knob('digits', 'one of `DATASETS`, or the name of a folder or a `.npz` file '
+                                 'of your own')
     label_column:str = knob('', "the CSV's column of given labels", where='folders')
     clean_column:str = knob('', "the CSV's column of true labels, if there is one", where='folders')
-    image_size:int|None = knob(None, 'pixels of an image or a crop; None: as they are, or the paper\'s',
-                               1, where='folders and streamed images')
+    image_size:int|None = knob(None, 'pixels of an image or a crop; None: as they are, or as in '
+                                     'the paper', 1, where='folders and streamed images')
     skip_bad:bool = knob(False, 'leave out images that cannot be decoded', where='streamed images')
     noise:str = knob('sym-0.4', 'noise of training and validation labels, by name')
     method:str = knob('sgn', 'one of `METHODS`')
-    settings:dict = field(default_factory=dict, metadata={'help': "the method's own settings, by name"})
+    settings:dict = field(default_factory=dict,
+                          metadata={'help': "the method's own settings, by name"})
     net:str = knob('small_cnn', 'one of `NETS`')
     n_train:int|None = knob(None, 'examples drawn before the split; None: all', 1)
     val_share:float = knob(.1, 'share that becomes noisy validation', 0, 1)
@@ -108,7 +112,8 @@ def epoch_steps(
     n = spec.n_train or n_train
     n = spec.balanced or n-round(n*spec.val_share)
     if spec.batch>n:
-        raise ValueError(f'batch must be in 1..{n} (the number of training examples), got {spec.batch}')
+        raise ValueError(f'batch must be in 1..{n} (the number of training examples), '
+                         f'got {spec.batch}')
     return n//spec.batch if spec.drop_last else math.ceil(n/spec.batch)
 
 # %% ../nbs/09_spec.ipynb #aad10de0
@@ -120,8 +125,9 @@ def field_help(
     "What a field is, where it matters, and its default."
     f = lookup('field of a spec', name, {f.name: f for f in fields(Spec)})
     words = f.metadata['help'] + (f" ({f.metadata['where']})" if f.metadata.get('where') else '')
-    ending = '' if f.default in (None, '') or f.name=='settings' else f' The default is {f.default}.'
-    return f'{words[0].upper()}{words[1:]}.{ending}'
+    sentence = f'{words[0].upper()}{words[1:]}.'
+    if f.default in (None, '') or f.name=='settings': return sentence
+    return f'{sentence} The default is {f.default}.'
 
 # %% ../nbs/09_spec.ipynb #232f2d6b
 def fields_table()->str:  # Markdown

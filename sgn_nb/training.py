@@ -32,9 +32,11 @@ def make_accelerator(
         raise ValueError("device 'cuda' is not available here: choose auto or cpu")
     shared_cpu = is_launched() and not torch.cuda.is_available()            # Accelerate must be told
     leave_group_at_exit()
-    reset_accelerate()                                                   # one process may run one precision after the other
-    own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False) # memories are the same everywhere; statistics are averaged
-    return Accelerator(cpu=device=='cpu' or shared_cpu, mixed_precision=mixed, kwargs_handlers=[own_buffers])
+    reset_accelerate()                     # one process may run one precision after the other
+    # memories are the same in all processes; statistics are averaged once an epoch
+    own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)
+    cpu = device=='cpu' or shared_cpu
+    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=[own_buffers])
 
 # %% ../nbs/31_training.ipynb #670077dd
 def native_precision(
@@ -86,8 +88,9 @@ def make_optimiser(
 ):                    # a `torch.optim.SGD`, whose groups know their `initial_lr`
     "Gradient descent with momentum, as the paper has it."
     o = optimisation
-    optimiser = torch.optim.SGD(parameter_groups(method, o.decay_norms), lr=o.lr, momentum=o.momentum,
-                                nesterov=o.nesterov, weight_decay=o.weight_decay, fused=fused)
+    groups = parameter_groups(method, o.decay_norms)
+    optimiser = torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov,
+                                weight_decay=o.weight_decay, fused=fused)
     for group in optimiser.param_groups: group['initial_lr'] = group['lr']
     return optimiser
 
@@ -103,7 +106,8 @@ def evaluate_all(
     scores = {}
     for split,batches in evals.items():
         for name,predict in method.predictors().items():
-            scores |= {f'{split}_{metric}/{name}': v for metric,v in evaluate(predict, batches).items()}
+            for metric,v in evaluate(predict, batches).items():
+                scores[f'{split}_{metric}/{name}'] = v
     if watch is None: return scores
     for name,predict in method.predictors().items():
         scores[f'watch/{name}'] = [[round(v, 5) for v in row] for row in predict(watch).tolist()]
@@ -127,11 +131,14 @@ def explain_memory(
 ):
     "Where memory runs out: how large the batch is, and what to change."
     try: yield
-    except RuntimeError as e:                                            # a GPU's error is one, too; a CPU has none of its own
-        if not isinstance(e, torch.OutOfMemoryError) and "can't allocate memory" not in str(e): raise
+    except RuntimeError as e:
+        gpu = isinstance(e, torch.OutOfMemoryError)
+        cpu = "can't allocate memory" in str(e)        # which has no error of its own
+        if not gpu and not cpu: raise
         n = batch//world_size()//accumulate
-        raise MemoryError(f'out of memory with {n} examples at a time (batch {batch}, {world_size()} processes, '
-                          f'accumulate {accumulate}): raise accumulate, lower batch, or take precision bf16') from e
+        sizes = f'batch {batch}, {world_size()} processes, accumulate {accumulate}'
+        raise MemoryError(f'out of memory with {n} examples at a time ({sizes}): '
+                          'raise accumulate, lower batch, or take precision bf16') from e
 
 # %% ../nbs/31_training.ipynb #1d84c0d6
 def fit(
@@ -189,7 +196,8 @@ def check_training(
 ):
     "The data are those of the method, and batches can be shared out and cut; otherwise a `ValueError`."
     if len(train.y)!=method.N:
-        raise ValueError(f'train must hold the {method.N} examples that the method was made for, got {len(train.y)}')
+        raise ValueError(f'train must hold the {method.N} examples that the method was made for, '
+                         f'got {len(train.y)}')
     if pieces>1 and method.whole_batch:
         raise ValueError(f'accumulate must be 1 for {type(method).__name__}, '
                          f'whose loss looks at the whole batch, got {pieces}')
@@ -203,7 +211,8 @@ def _bar(title, run, epochs, steps):
     "A progress bar of the first process, if it has a title."
     hidden = title is None or rank()>0
     done = run.epoch*steps + run.step
-    return tqdm(total=epochs*steps, initial=done, desc=title, disable=hidden, unit='step', mininterval=.5)
+    return tqdm(total=epochs*steps, initial=done, desc=title, unit='step', mininterval=.5,
+                disable=hidden)
 
 def _headline(row):
     "Loss and test accuracies."
@@ -220,7 +229,8 @@ def compile_networks(
     def go_on_plain(error):
         for net in nets: undo_compile(net)
         first_line = (str(error).splitlines() or [''])[0]
-        warnings.warn(f'torch.compile failed, the networks run uncompiled ({type(error).__name__}: {first_line})',
+        reason = f'{type(error).__name__}: {first_line}'
+        warnings.warn(f'torch.compile failed, the networks run uncompiled ({reason})',
                       RuntimeWarning, stacklevel=3)
     for net in nets: compile_in_place(net, mode, go_on_plain)
     return method
