@@ -2,39 +2,42 @@
 import argparse, json, statistics, tempfile, time
 from pathlib import Path
 import torch
-from sgn_nb.experiments import Spec, grid, read_grid
+from sgn_nb.checkpoint import Checkpoint
+from sgn_nb.experiments import grid, read_grid
 from sgn_nb.files import written
 from sgn_nb.grids import plan_runs, run_grid
 from sgn_nb.records import as_dict, environment, load_records, to_json
-from sgn_nb.runner import batches, planned, prepare, run, untrained
-from sgn_nb.training import accelerator, fit, optimiser
+from sgn_nb.runner import batches, make_method, plan_run, prepare, run
+from sgn_nb.spec import Spec
+from sgn_nb.training import fit, make_accelerator, make_optimiser
 
 ROOT = Path(__file__).resolve().parent.parent
 
 def bare(method, train, spec):
     "The same steps and nothing else."
-    opt = optimiser(method, spec.lr, spec.momentum, spec.nesterov, spec.weight_decay)
+    opt = make_optimiser(method, spec)
     method.train()
     for epoch in range(spec.epochs):
         for step,(x,y,i) in enumerate(train.epoch(epoch)):
             method(x, y, i, epoch + step/len(train)).loss.backward()
             opt.step(); opt.zero_grad(); method.after_step()
 
-def seconds(spec, loop):
+def seconds(plan, loop):
     "CPU seconds of a step, mean of one training."
+    spec = plan.spec
     data = prepare(spec)
     train,_ = batches(spec, data)
-    method = untrained(spec, data)
-    on, start = accelerator('cpu'), time.process_time()
+    method = make_method(plan, data)
+    accelerator, start = make_accelerator('cpu'), time.process_time()
     if loop == 'bare': bare(method, train, spec)
     else:
         with tempfile.TemporaryDirectory() as tmp:
-            fit(method, train, {}, spec.epochs, lr=spec.lr, on=on, checkpoint=Path(tmp)/'run.ckpt', progress='fit')
+            fit(method, train, {}, spec, accelerator, checkpoint=Checkpoint(Path(tmp)/'run.ckpt'), progress='fit')
     return (time.process_time() - start)/spec.epochs/len(train)
 
 def overhead(method, rounds):
     "Microseconds that the loop adds to a step, from a network so small that they can be told; their share of a step of the digits' network."
-    tiny, real = (planned(Spec(method=method, net=net, epochs=30, val_share=.2)) for net in ('mlp', 'small_cnn'))
+    tiny, real = (plan_run(Spec(method=method, net=net, epochs=30, val_share=.2)) for net in ('mlp', 'small_cnn'))
     seconds(tiny, 'bare'), seconds(tiny, 'fit')                                   # the first are never like the others
     added = statistics.median(-seconds(tiny, 'bare') + seconds(tiny, 'fit') for _ in range(rounds))
     step = statistics.median(seconds(real, 'bare') for _ in range(3))
@@ -43,11 +46,11 @@ def overhead(method, rounds):
 def alone(queue):
     "Seconds of one training by the bare loop."
     torch.set_num_threads(1)
-    spec = planned(Spec(method='ce', epochs=30, val_share=.2))
-    data = prepare(spec)
-    train,_ = batches(spec, data)
+    plan = plan_run(Spec(method='ce', epochs=30, val_share=.2))
+    data = prepare(plan.spec)
+    train,_ = batches(plan.spec, data)
     start = time.perf_counter()
-    bare(untrained(spec, data), train, spec)
+    bare(make_method(plan, data), train, plan.spec)
     queue.put(time.perf_counter() - start)
 
 def machine():
@@ -66,11 +69,11 @@ def sharing(rounds):
     "Runs per second of two workers, one core each, as a multiple of one worker's on one core: from the runs' own seconds, so without the start of processes."
     gains = []
     for k in range(rounds):
-        specs = plan_runs(grid(method=['ce', 'gce', 'elr', 'sgn'], seed=range(2*k, 2*k+2), epochs=15, val_share=.2))
+        plans = plan_runs(grid(method=['ce', 'gce', 'elr', 'sgn'], seed=range(2*k, 2*k+2), epochs=15, val_share=.2))
         took = lambda records: sum(r.seconds for r in records)
         with tempfile.TemporaryDirectory() as tmp:
-            one = took([run(s, f'{tmp}/one', 'cpu') for s in specs])
-            run_grid(specs, f'{tmp}/two', 2, 'cpu')
+            one = took([run(p.spec, f'{tmp}/one', 'cpu') for p in plans])
+            run_grid(plans, f'{tmp}/two', 2, 'cpu')
             gains.append(2*one/took(load_records(f'{tmp}/two')))
     return round(statistics.median(gains), 2)
 

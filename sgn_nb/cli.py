@@ -25,9 +25,9 @@ def _registries():
     from sgn_nb.methods.registry import METHODS
     from sgn_nb.nets import NETS
     from sgn_nb.data.noise import HUMAN, KINDS, Noise
-    from sgn_nb.training import schedules
+    from sgn_nb.training import SCHEDULES
     noises = [str(Noise(kind, 0 if kind=='none' else .4)) for kind in KINDS]
-    return {'METHODS': METHODS, 'NETS': NETS, 'NOISES': [*noises, *HUMAN], 'SCHEDULES': schedules}
+    return {'METHODS': METHODS, 'NETS': NETS, 'NOISES': [*noises, *HUMAN], 'SCHEDULES': SCHEDULES}
 
 def _names_of(match):
     *most, last = _registries()[match[1]]
@@ -87,7 +87,7 @@ def sgn_demo(
     device:str='auto',    # Where to train: auto, cpu or cuda.
 ):                        # the two records
     "Train cross-entropy and SGN on scikit-learn's digits with wrong labels, and show what each made of them."
-    from sgn_nb.experiments import Spec
+    from sgn_nb.spec import Spec
     from sgn_nb.runner import run
     from sgn_nb.tables import summary
     print(f'Digits with noise {noise}: 1,797 scans of 8x8 pixels, '
@@ -201,17 +201,19 @@ def sgn_train(
     out:str='runs',            # Folder for the record and the checkpoint.
 ):                             # the record
     "Train one method and record the run; a recorded run is shown again, a killed one goes on."
-    from sgn_nb.experiments import Spec, recipe
+    from sgn_nb.classifier import recipe
+    from sgn_nb.experiments import check_spec
     from sgn_nb.base.parallel import keep_memory
     from sgn_nb.base.distributed import rank
     from sgn_nb.runner import run
+    from sgn_nb.spec import Spec
     from sgn_nb.tables import summary
     choices = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule,
                    flip=flip, precision=precision)
     asked = {name: value for name, value in choices.items() if value is not None}
     asked |= dict(method=method, settings=_settings(settings), n_train=n_train,
                   val_share=val_share, accumulate=accumulate, seed=seed)
-    Spec(**asked)                             # a misspelt name must not wait for sixty thousand images
+    check_spec(Spec(**asked))                 # a misspelt name must not wait for sixty thousand images
     keep_memory()
     data, fields = _data(dataset, root, labels=labels, file_column=file_column,
                          label_column=label_column, clean_column=clean_column, classes=classes,

@@ -26,10 +26,11 @@ from tqdm import tqdm
 from .base.distributed import is_launched
 from .base.parallel import PASSIVE, available_cores, has_own_threads, keep_memory
 from .data.sources import train_size
-from .experiments import Spec, read_grid
+from .experiments import Plan, read_grid
 from .files import written
 from .records import SCHEMA, Record, find_record, has_record, save_failure
-from .runner import planned, run, writable
+from .runner import check_writable, plan_run, run
+from .spec import Spec
 
 # %% ../nbs/45_grids.ipynb #9db06990
 def _claims(out):
@@ -55,22 +56,22 @@ def claim(
 
 # %% ../nbs/45_grids.ipynb #1d1b48ad
 def run_state(
-    spec:Spec,  # planned
+    plan:Plan,  # of the run
     out,        # folder of records
 )->str:         # `recorded`, `failed` or `to do`
     "What the folder says about a run."
-    return _state(spec.id, out)
+    return _state(plan.id, out)
 
 def _state(name, out):
     if has_record(out, name): return 'recorded'
     return 'failed' if (Path(out)/f'{name}.failed.json').exists() else 'to do'
 
 def forget_failures(
-    specs:list,  # planned
+    plans:list,  # of the runs
     out,         # folder of records
 ):
     "Failed runs are to do again."
-    for s in specs: (Path(out)/f'{s.id}.failed.json').unlink(missing_ok=True)
+    for p in plans: (Path(out)/f'{p.id}.failed.json').unlink(missing_ok=True)
 
 # %% ../nbs/45_grids.ipynb #9ffcedef
 class _EpochFile:
@@ -89,11 +90,11 @@ class _EpochFile:
             tmp.write_text(str(self.earlier+self.done))
 
 def epochs_done(
-    spec:Spec,  # planned
+    plan:Plan,  # of the run
     out,        # folder of records
 )->int:         # 0..epochs; more where a method trains more than once
     "How many epochs of a run are done; all of them, if it is recorded or has failed."
-    return _epochs_done(spec.id, spec.epochs, out)
+    return _epochs_done(plan.id, plan.spec.epochs, out)
 
 def _epochs_done(name, epochs, out):
     done = _read_number(Path(out)/'.claims'/f'{name}.epochs')
@@ -111,27 +112,27 @@ def epochs_under_way(
 
 # %% ../nbs/45_grids.ipynb #52a04417
 def record_run(
-    spec:Spec,      # planned
+    plan:Plan,      # of the run
     out,            # folder of records
     device='auto',  # `auto`, `cpu`, `cuda`
 )->dict:            # the record
-    "Run a spec; its checkpoints go when it is recorded."
-    count = _EpochFile(spec.id, out)
-    try: record = run(spec, out, device, on_epoch=count)
+    "Run a plan; its checkpoints go when it is recorded."
+    count = _EpochFile(plan.id, out)
+    try: record = run(plan.spec, out, device, on_epoch=count)
     finally: count.path.unlink(missing_ok=True)
     for p in Path(out).glob(f'{record.id}.*.ckpt'): p.unlink(missing_ok=True)
     return record
 
 def try_run(
-    spec:Spec,      # planned
+    plan:Plan,      # of the run
     out,            # folder of records
     device='auto',  # `auto`, `cpu`, `cuda`
 ):
-    "Run a spec; if that raises, record how."
-    try: record_run(spec, out, device)
+    "Run a plan; if that raises, record how."
+    try: record_run(plan, out, device)
     except Exception as e:
         error = f'{type(e).__name__}: {e}'
-        failure = {'schema': SCHEMA, 'id': spec.id, 'spec': asdict(spec), 'error': error}
+        failure = {'schema': SCHEMA, 'id': plan.id, 'spec': asdict(plan.spec), 'error': error}
         save_failure(failure | {'traceback': _frames(e)}, out)
 
 def _frames(e):
@@ -141,20 +142,24 @@ def _frames(e):
 
 # %% ../nbs/45_grids.ipynb #ce54d705
 def run_unclaimed(
-    specs:list,          # planned; all workers of a grid get the same list
+    plans:list,          # all workers of a grid get the same list
     out,                 # the folder they share
     device='auto',       # `auto`, `cpu`, `cuda`
     pause:float=1.,      # seconds until the next look, while others have what is left
 ):
     "Run what is to do and free, until nothing is to do."
-    while left := [s for s in specs if run_state(s, out)=='to do']:
+    while left := [p for p in plans if run_state(p, out)=='to do']:
         is_idle = True
-        for s in left:
-            with claim(s.id, out) as is_ours:
-                if not is_ours or run_state(s, out)!='to do': continue
-                try_run(s, out, device)
+        for plan in left:
+            with claim(plan.id, out) as is_ours:
+                if not is_ours or run_state(plan, out)!='to do': continue
+                try_run(plan, out, device)
                 is_idle = False
         if is_idle: time.sleep(pause)
+
+def _run_specs(specs, out, device):
+    "What a grid's worker does; the specs are those of plans."
+    run_unclaimed([Plan(s) for s in specs], out, device)
 
 # %% ../nbs/45_grids.ipynb #3d6e01a7
 def _worker_env(k, device):
@@ -182,7 +187,7 @@ def _end_with_pipe():
     os._exit(1)
 
 def start_workers(
-    job:str,       # the name of a function of specs, out, device and more, `sgn_nb.grids.run_unclaimed`
+    job:str,       # the name of a function of specs, out, device and more, `sgn_nb.search.run_trials`
     workers:int,   # processes
     specs:list,    # of `Spec`
     out,           # the folder they share
@@ -195,7 +200,7 @@ def start_workers(
         raise ValueError(
             'a grid or a search starts its own processes: start it without torchrun or accelerate, '
             'with a worker for each GPU; to share out a single run, launch sgn_train')
-    writable(out)
+    check_writable(out)
     task = {'job': job, 'specs': [asdict(s) for s in specs], 'out': str(out), 'device': device}
     task |= {'cores': max(1, available_cores()//workers), 'more': more}
     return [_start_worker(task, _worker_env(k, device)) for k in range(workers)]
@@ -221,19 +226,19 @@ def watch_workers(
 
 # %% ../nbs/45_grids.ipynb #cc1b18d5
 def run_grid(
-    specs:list,          # planned
+    plans:list,          # of the runs
     out,                 # folder of records; others may be at work in it
     workers:int=1,       # processes
     device='auto',       # `auto`, `cpu`, `cuda`
     title:str='grid',    # of the progress bar
 )->dict:                 # state -> number of runs; `stopped` -> exit codes of workers that did not end well
     "Run what is to do with so many processes; show progress until they end."
-    epochs = {s.id: s.epochs for s in specs if run_state(s, out)=='to do'}
+    epochs = {p.id: p.spec.epochs for p in plans if run_state(p, out)=='to do'}
     started = []
     if epochs:
-        started = start_workers('sgn_nb.grids.run_unclaimed', workers, specs, out, device)
+        started = start_workers('sgn_nb.grids._run_specs', workers, [p.spec for p in plans], out, device)
         _watch_runs(started, epochs, out, title)
-    states = [run_state(s, out) for s in specs]
+    states = [run_state(p, out) for p in plans]
     counts = {state: states.count(state) for state in ('recorded', 'failed', 'to do')}
     return counts | {'stopped': [p.returncode for p in started if p.returncode]}
 
@@ -263,13 +268,13 @@ def _show_runs(bar, epochs, out, told):
 def plan_runs(
     specs:list,       # of a grid
     only:str='',      # part of an id, or a pattern with `*` and `?`
-)->list:              # planned
+)->list:              # of `Plan`
     "The runs of a grid with the ids that their records will have."
     whole = {s.dataset for s in specs if s.n_train is None}
     sizes = {dataset: train_size(dataset) for dataset in whole}
-    plans = [planned(s, sizes.get(s.dataset)) for s in specs]
+    plans = [plan_run(s, sizes.get(s.dataset)) for s in specs]
     pattern = only if any(c in only for c in '*?[') else f'*{only}*'
-    fitting = [s for s in plans if fnmatch(s.id, pattern)]
+    fitting = [p for p in plans if fnmatch(p.id, pattern)]
     if fitting: return fitting
     raise ValueError(
         f'only must fit the id of at least one of {len(plans)} runs, got {only!r}; '

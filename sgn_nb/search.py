@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean
 from filelock import FileLock
 from tqdm import tqdm
-from .experiments import RANGES, Spec, read_toml, specs_of
+from .experiments import Plan, read_toml, specs_of
 from .files import written
 from .grids import claim, epochs_under_way, plan_runs, record_run
 from .grids import start_workers, watch_workers
@@ -25,6 +25,7 @@ from .methods.registry import METHODS, method_class
 from .base.errors import lookup
 from .base.table import Table
 from .records import environment, rounded
+from .spec import RANGES, Spec
 
 # %% ../nbs/46_search.ipynb #1b049775
 def suggest(
@@ -164,7 +165,7 @@ def plan_trial(
     spec:Spec,    # of a search
     values:dict,  # from `suggest`
     fields:dict,  # those of them that are fields of the spec
-)->Spec:          # planned
+)->Plan:          # of the run
     "The spec with a trial's choice."
     settings = {k: v for k,v in values.items() if k not in fields}
     others = {k: v for k,v in values.items() if k in fields}
@@ -177,7 +178,7 @@ def default_values(
 )->dict:          # name -> value
     "What the spec says; what it leaves to the run's length is left to the sampler."
     plan, = plan_runs([spec])
-    values = vars(plan) | plan.settings
+    values = vars(plan.spec) | plan.spec.settings
     return {k: values[k] for k,v in space.items() if _is_inside(values[k], v)}
 
 def _is_inside(value, v):

@@ -25,9 +25,8 @@ from tqdm import tqdm
 from .compositional import ilr
 from .data.batches import Augment, Batches
 from .data.examples import from_arrays
-from .experiments import Spec, training_flops
+from .metrics import training_flops
 from .base.parallel import adapt_threads, available_cores, keep_memory, keep_threads
-from .faster import compiled
 from .methods.registry import METHODS, method_class
 from .base.errors import lookup
 from .nets import NETS, net_maker
@@ -35,7 +34,8 @@ from .data.streamed import clothing1m, toy_clothing1m
 from .records import environment, rounded
 from .sgn import SGNLoss
 from .base.table import Table
-from .training import accelerator, fit, native_precision, optimiser
+from .spec import Optimisation, Spec
+from .training import compile_networks, fit, make_accelerator, make_optimiser, native_precision
 
 # %% ../nbs/32_speed.ipynb #09e59d60
 def call_seconds(
@@ -124,14 +124,14 @@ def step_job(
     device='cpu',          # where
     shape=(3, 32, 32),     # of one input
     K:int=10,              # number of classes
-    compile:bool=False,    # compile the networks, see `compiled`
+    compile:bool=False,    # compile the networks, see `compile_networks`
 ):                         # a function without arguments
     "A training step on one batch of noise, to be taken again and again."
     x,i = torch.rand(batch, *shape, device=device),torch.arange(batch)
     y = i%K
     method = _paper_method(name, net, shape, K, y).to(device).train()
-    if compile: compiled(method)
-    opt = optimiser(method, lr=1e-3, fused=str(device)!='meta')
+    if compile: compile_networks(method)
+    opt = make_optimiser(method, Optimisation(lr=1e-3), fused=str(device)!='meta')
     if x.dim()==4: x = x.contiguous(memory_format=torch.channels_last)
     y,i = y.to(device),i.to(device)
     half = _autocast(precision, device)
@@ -303,13 +303,13 @@ def fit_share(
     rounds:int=3,          # of taking turns
 )->dict:                   # `examples_per_second` in `fit`; `share` of the bare step's
     "What the training loop leaves of the speed of the bare step."
-    hardware = accelerator('cpu' if device=='cpu' else 'auto', precision)
+    hardware = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
     noise = _noise_data(batch*steps)
     train = Batches(noise, noise.train, batch, seed=0, augment=Augment(pad=4, flip=True), device=hardware.device)
     step = step_job(name, net, batch, precision, hardware.device)
     def fit_seconds():
         method = _paper_method(name, net, (3, 32, 32), noise.K, noise.train.y)
-        return fit(method, train, {}, 1, lr=1e-3, on=hardware)['seconds']['train']
+        return fit(method, train, {}, Optimisation(epochs=1, lr=1e-3), hardware)['seconds']['train']
     def bare_seconds(): return sum(call_seconds(step, hardware.device) for _ in range(steps))
     step()
     fit_seconds()
@@ -360,7 +360,7 @@ def bench(
 )->dict:                 # the record
     "Measure peak, steps, loop, data path and loss, side by side."
     precision = precision or native_precision(device)
-    device = str(accelerator(device, precision).device)
+    device = str(make_accelerator(device, precision).device)
     start,load = time.perf_counter(),_load()
     for name in methods: method_class(name)
     if batch<2 or rounds<1:

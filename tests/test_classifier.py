@@ -28,13 +28,13 @@ def test_pickle():
 
 KILLED = '''
 import os, sys, numpy as np
-import sgn_nb.training as training
+import sgn_nb.checkpoint as checkpoint
 from sgn_nb.classifier import SGNClassifier
-save, saves = training.Run.save, []
+save, saves = checkpoint.Run.save, []
 def killing(self, *args):
     save(self, *args); saves.append(1)
     if len(saves) == 7: os._exit(9)
-if sys.argv[2] == 'kill': training.Run.save, training.Run.due = killing, lambda self, every: True
+if sys.argv[2] == 'kill': checkpoint.Run.save, checkpoint.Run.is_due = killing, lambda self: bool(self.checkpoint)
 rng = np.random.default_rng(0); X = rng.normal(size=(200, 5)); y = X[:, 0] > 0
 clf = SGNClassifier(epochs=12, val_share=.1, checkpoint=sys.argv[1] or None).fit(X, y)
 votes = clf.labels_['votes']

@@ -5,7 +5,7 @@ import subprocess
 from collections import Counter
 import pytest
 from conftest import BIN, ROOT, slow
-from sgn_nb.experiments import read_grid
+from sgn_nb.experiments import read_grid, spec_id
 from sgn_nb.grids import plan_runs
 from sgn_nb.methods.registry import PAPER_METHODS
 from sgn_nb.records import load_records
@@ -25,8 +25,8 @@ def recorded(name):
 def test_every_file_is_planned(name, monkeypatch):
     "Every run of every file has an id of its own, without any data."
     monkeypatch.delenv('SGN_DATA', raising=False)
-    specs = plan_runs(read_grid(ROOT/'experiments'/name))
-    assert len({s.id for s in specs}) == len(specs)
+    plans = plan_runs(read_grid(ROOT/'experiments'/name))
+    assert len({p.id for p in plans}) == len(plans)
 
 @pytest.mark.parametrize('table', [1, 2, 3, 4])
 def test_one_command_starts_a_table(table):
@@ -37,7 +37,7 @@ def test_one_command_starts_a_table(table):
 
 def test_table_3_is_complete():
     "Each method of Table 3 has five runs on both sets, at a scale at which the two may be compared; SGN's settings are the paper's."
-    specs = plan_runs(read_grid(ROOT/'experiments/table3.toml'))
+    specs = [p.spec for p in plan_runs(read_grid(ROOT/'experiments/table3.toml'))]
     assert all(at_paper_scale(s) for s in specs)
     runs = [(s.dataset, s.method) for s in specs]
     assert set(runs) == {(r.dataset.replace('ilsvrc12', 'webvision'), r.method) for r in paper_numbers(3).itertuples()}
@@ -76,7 +76,7 @@ def test_settings_have_a_provenance(name):
 @pytest.mark.parametrize('table', [1, 2, 4])
 def test_paper_scale_tables_are_complete(table):
     "Each number of the paper's table has five runs, at a scale at which the two may be compared."
-    specs = plan_runs(read_grid(ROOT/f'experiments/table{table}.toml'))
+    specs = [p.spec for p in plan_runs(read_grid(ROOT/f'experiments/table{table}.toml'))]
     assert all(at_paper_scale(s) for s in specs)
     def parts(s): return (s.settings['reweight'], s.settings['correct']) if table == 4 else ()
     def parts_of_paper(r): return (r.reweight == '1', r.correct == '1') if table == 4 else ()
@@ -87,7 +87,7 @@ def test_paper_scale_tables_are_complete(table):
 
 def test_the_ablation_on_photographs():
     "Three trainings on four kinds of labels, three seeds; the whole of SGN where the table of all methods has it, too, is the same run."
-    all12, parts = ({s.id: s for s in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))} for name in ('cifar_cpu', 'cifar_cpu_table4'))
+    all12, parts = ({p.id: p.spec for p in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))} for name in ('cifar_cpu', 'cifar_cpu_table4'))
     what = Counter((noise_name(s), s.settings['reweight'], s.settings['correct']) for s in parts.values())
     assert set(what.values()) == {3} and set(what) == {(n, *on) for n in ('sym-0.4', 'asym-0.4', 'random1', 'worst') for on in ((False, False), (True, False), (True, True))}
     shared = [parts[i] for i in parts.keys() & all12.keys()]
@@ -98,6 +98,15 @@ def test_records_on_photographs_are_those_of_the_grids():
     for folder, names in (('cifar_cpu', ('cifar_cpu', 'cifar_cpu_table4')), ('cifar_long', ('cifar_long',))):
         asked = {s.id for name in names for s in plan_runs(read_grid(ROOT/f'experiments/{name}.toml'))}
         assert recorded(folder) <= asked
+
+def test_ids_follow_from_specs():
+    """The id of every committed record is what its spec says today: a run that is on record is found
+    again."""
+    files = [p for p in (ROOT/'records').glob('*.jsonl') if p.stem != 'labels']
+    records = [r for p in files for r in load_records(p)]
+    assert len(records) > 800
+    wrong = [r.id for r in records if spec_id(r.spec) != r.id]
+    assert not wrong, wrong[:3]
 
 def test_demo_is_on_record():
     "The committed records of the demo are those that its file asks for."

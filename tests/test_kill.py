@@ -18,10 +18,10 @@ import json
 import sys
 from functools import partial
 from sgn_nb import runner
-from sgn_nb.experiments import Spec
 from sgn_nb.records import load_records
+from sgn_nb.spec import Spec
 spec, out, save_every = sys.argv[1:]
-runner.fit = partial(runner.fit, save_every=float(save_every))
+runner.Checkpoint = partial(runner.Checkpoint, every=float(save_every))
 record = runner.run(Spec(**json.loads(spec)), out, device='cpu')
 assert load_records(out) == [record]
 '''

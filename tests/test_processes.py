@@ -11,7 +11,8 @@ from sgn_nb.data.batches import Augment, Batches, Mixup, evaluation_batches
 from sgn_nb.data.examples import corrupt, split
 from sgn_nb.data.sources import load_data
 from sgn_nb.methods.registry import METHODS
-from sgn_nb.training import accelerator, fit
+from sgn_nb.spec import Optimisation
+from sgn_nb.training import fit, make_accelerator
 
 pytestmark = [posix, slow]
 
@@ -23,8 +24,9 @@ import torch
 from test_processes import ALL, METHODS, MIXED, trained
 from sgn_nb.nets import net_maker
 from sgn_nb.base.distributed import all_gather, rank, world_size
-from sgn_nb.training import accelerator, average_statistics
-accelerator('cpu')
+from sgn_nb.checkpoint import average_statistics
+from sgn_nb.training import make_accelerator
+make_accelerator('cpu')
 assert world_size() == 2
 got = {}
 for name in ALL:
@@ -59,7 +61,8 @@ def trained(name, mixed=False, net=None, epochs=2):
     method = METHODS[name](net_maker(net, (1, 8, 8)) if net else plain, data.K, data.train.y, **METHODS[name].resolve(epochs, epochs*len(train)))
     if name == 'coteaching': method.settings.warm_up = 1.                                         # so that something is left out
     for stage in method.stages(train.sequential(50)):
-        curve = fit(stage, Mixup(train, data.K) if mixed else train, evals, epochs, lr=.02, on=accelerator('cpu'))['curve']
+        examples = Mixup(train, data.K) if mixed else train
+        curve = fit(stage, examples, evals, Optimisation(epochs=epochs, lr=.02), make_accelerator('cpu'))['curve']
     return {k: v.cpu() for k, v in method.state_dict().items()}, curve
 
 def launch(*args, n=2, **env):
@@ -97,10 +100,11 @@ TRAIN = '''
 import os, signal, sys
 from sgn_nb import cli, runner
 from sgn_nb.base.distributed import rank
-fit = runner.fit
+fit, Checkpoint = runner.fit, runner.Checkpoint
 def die(row):
     if rank() == 1 and row['epoch'] == int(os.environ.get('DIE_AFTER', -1)): os.kill(os.getpid(), signal.SIGKILL)
-runner.fit = lambda *args, **how: fit(*args, **how | dict(save_every=0, on_epoch=die))
+runner.Checkpoint = lambda *args: Checkpoint(*args, every=0)
+runner.fit = lambda *args, **options: fit(*args, **options | {'on_epoch': die})
 cli.main_train(sys.argv[1:])
 '''
 
@@ -136,9 +140,9 @@ import atexit, sys
 import torch.distributed as dist
 atexit.register(lambda: print('still in' if dist.is_initialized() else 'left', file=sys.stderr))      # runs after the package's own, which is registered later
 from sgn_nb.base.distributed import all_reduce_sum, rank
-from sgn_nb.training import accelerator
+from sgn_nb.training import make_accelerator
 import torch
-accelerator('cpu'); all_reduce_sum(torch.ones(1))
+make_accelerator('cpu'); all_reduce_sum(torch.ones(1))
 assert rank() == 0 or len(sys.argv) == 1, 'a bad end'
 '''
 

@@ -18,7 +18,8 @@ from sgn_nb.data.examples import Data, from_arrays
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.nets import net_maker
 from sgn_nb.data.streamed import examples_from_list
-from sgn_nb.training import accelerator, fit
+from sgn_nb.spec import Optimisation
+from sgn_nb.training import fit, make_accelerator
 
 N, K = 100_000, 100
 pytestmark = [slow, pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='reads the memory of processes from /proc')]
@@ -80,7 +81,8 @@ def test_a_thousand_steps():
         if row['epoch'] not in (9, 49): return
         gc.collect()
         seen.append((sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()), resident(os.getpid())))
-    fit(method, Batches(data, data.train, 10, seed=0), {}, 50, on=accelerator('cpu'), on_epoch=look)
+    train = Batches(data, data.train, 10, seed=0)
+    fit(method, train, {}, Optimisation(epochs=50), make_accelerator('cpu'), on_epoch=look)
     (few, before), (many, after) = seen
     assert few == many
     assert after < before + 2
