@@ -10,7 +10,8 @@ export PYTHONUNBUFFERED = 1
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo; echo "  make demo PYTHON=python3.12    with another Python (>= $(MIN))"
-	@echo "  make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu    a far smaller download, for Linux without a GPU"
+	@echo "  make demo PIP_EXTRA_INDEX_URL=...    a far smaller download, for Linux without a GPU:"
+	@echo "                                 the address that pytorch.org/get-started names for the CPU"
 
 demo: $(VENV)/.run ## cross-entropy and SGN on digits, 40 % of the labels scrambled (ARGS="..." goes to sgn_demo)
 	@$(PY) $(VENV)/bin/sgn_demo $(ARGS)
@@ -21,7 +22,8 @@ test: $(VENV)/.dev $(addprefix $(VENV)/.,$(filter integrations,$(FLAGS))) ## eve
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs $(ARGS)
 
-readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; nbs/nbdev.yml and the Colab badges from settings.ini
+readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; pyproject.toml, nbs/nbdev.yml and the Colab badges from settings.ini
+	@$(PY) tools/make_pyproject.py
 	@$(PY) tools/make_colab.py
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
@@ -32,7 +34,7 @@ tables: $(VENV)/.run ## tables/ from the committed records, byte for byte
 bench: $(VENV)/.run ## measured/speed/ on this machine, which should do nothing else (ARGS="..." goes to sgn_bench)
 	@$(PY) $(VENV)/bin/sgn_bench --device cpu --out measured/speed/bench_cpu.json $(ARGS)
 	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn --out measured/speed/bench_cpu_fp32.json $(ARGS)
-	@$(PY) tools/overhead.py
+	@$(PY) experiments/overhead.py
 
 docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)
 	@$(PY) tools/make_docs.py

@@ -1,7 +1,10 @@
 "What the process-level tests share: the project as it stands, a copy to work on, a child process."
-import multiprocessing, os, runpy, subprocess, sys
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
 from fnmatch import fnmatch
-from multiprocessing import forkserver
 from pathlib import Path
 from shutil import copytree
 from threading import RLock
@@ -9,31 +12,38 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-slow = pytest.mark.skipif('slow' not in os.environ.get('FLAGS', '').split(), reason='takes long: make test FLAGS=slow')
-IGNORED = ['.git'] + [o.strip('/') for o in (ROOT/'.gitignore').read_text().splitlines() if o and o[0] != '#']
+FLAGS = os.environ.get('FLAGS', '').split()
+slow = pytest.mark.skipif('slow' not in FLAGS, reason='takes long: make test FLAGS=slow')
+posix = pytest.mark.skipif(os.name == 'nt', reason='Windows has no signals that kill, and no sh')
+LINES = (ROOT/'.gitignore').read_text().splitlines()
+IGNORED = ['.git', *(line.strip('/') for line in LINES if line and line[0] != '#')]
 
 
 def ignored(folder, names):
     "What git ignores, and virtual environments under any name: neither copied nor looked at."
-    return {n for n in names if any(fnmatch(n, o) for o in IGNORED) or (Path(folder)/n/'pyvenv.cfg').exists()}
+    patterns = {n for n in names if any(fnmatch(n, pattern) for pattern in IGNORED)}
+    return patterns | {n for n in names if (Path(folder)/n/'pyvenv.cfg').exists()}
 
 def files(folder=ROOT, pattern='*'):
     "The project's files below `folder` whose names match `pattern`."
-    for at,dirs,names in os.walk(folder):
-        skip = ignored(at, dirs + names)
+    for parent, dirs, names in os.walk(folder):
+        skip = ignored(parent, dirs + names)
         dirs[:] = [d for d in dirs if d not in skip]
-        yield from (Path(at)/n for n in names if n not in skip and fnmatch(n, pattern))
+        yield from (Path(parent)/n for n in names if n not in skip and fnmatch(n, pattern))
 
 def snapshot(folder):
     "Path -> bytes, of every file of the project."
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files(folder)}
 
 def run(*cmd, cwd=ROOT, ok=True, **env):
-    "A child process that knows nothing of the tests or of the `make` it may run under; fails loudly unless `ok=False`."
+    """A child process that knows nothing of the tests or of the `make` it may run under; fails
+    loudly unless `ok=False`."""
     drop = 'IN_TEST MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES PYTHON VENV FLAGS ARGS'.split()
-    env = {k:v for k,v in os.environ.items() if k not in drop} | {'OMP_NUM_THREADS': '1'} | env
-    p = subprocess.run([str(c) for c in cmd], cwd=cwd, env=env, capture_output=True, text=True)
-    if ok and p.returncode: pytest.fail(f"{' '.join(map(str, cmd))} ended with {p.returncode}\n{p.stdout}{p.stderr}")
+    env = {k: v for k, v in os.environ.items() if k not in drop} | {'OMP_NUM_THREADS': '1'} | env
+    cmd = [str(c) for c in cmd]
+    p = subprocess.run(cmd, cwd=cwd, env=env, capture_output=True, text=True)
+    if ok and p.returncode:
+        pytest.fail(f"{' '.join(cmd)} ended with {p.returncode}\n{p.stdout}{p.stderr}")
     return p
 
 @pytest.fixture
@@ -42,7 +52,7 @@ def copy(tmp_path):
     return copytree(ROOT, tmp_path/'copy', ignore=ignored)
 
 
-# Processes that start in milliseconds: forked, each anew, from one that has imported torch and sgn_nb
+# Processes that start in milliseconds: forked, each anew, from one that has imported torch
 
 def child(log, script, *args):
     "The new process: what it says goes to `log`, then it does what `python script args` does."
@@ -55,18 +65,23 @@ def child(log, script, *args):
 
 @pytest.fixture(scope='session')
 def imported(tmp_path_factory):
-    "The process to fork from: it has one thread, a cache of its own, and nothing of the tests' own state."
+    """The process to fork from: it has one thread, a cache of its own, and nothing of the tests'
+    own state. Where there is none, as on Windows, each process starts anew."""
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context('spawn')
+    from multiprocessing import forkserver
     server = multiprocessing.get_context('forkserver')
     server.set_forkserver_preload(['pytest', 'sgn_nb.cli', 'sgn_nb.runner', 'sgn_nb.tables'])
     with pytest.MonkeyPatch.context() as m:
-        for k in 'OMP_NUM_THREADS', 'IN_TEST': m.setenv(k, '1')
+        for name in 'OMP_NUM_THREADS', 'IN_TEST': m.setenv(name, '1')
         m.setenv('SGN_CACHE', str(tmp_path_factory.mktemp('cache')))
         forkserver.ensure_running()
     return server
 
 @pytest.fixture
 def start(imported, tmp_path_factory):
-    "`start(script, *args)` is `python script args` as a `multiprocessing.Process`; `p.log` is the file of what it says."
+    """`start(script, *args)` is `python script args` as a `multiprocessing.Process`; `p.log` is the
+    file of what it says."""
     logs, started = tmp_path_factory.mktemp('logs'), []
     def start(script, *args):
         log = logs/str(len(started))

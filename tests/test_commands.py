@@ -1,9 +1,12 @@
-"What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing written."
-import json, os, time
+"""What a user mistypes, or a disk spoils, is a sentence: exit status 2, no traceback, nothing
+written."""
+import json
+import os
+import time
 from signal import SIGINT
 import numpy as np
 import pytest
-from conftest import BIN, ended, run
+from conftest import BIN, ended, posix, run
 
 ARGS = '--n-train 200 --net mlp --batch 30 --epochs 2 --method ce --device cpu'.split()
 
@@ -68,9 +71,11 @@ def test_spoilt_checkpoint(sgn_train, tmp_path, name):
     assert contents(tmp_path) == before
 
 def test_checkpoint_of_another_run(sgn_train, tmp_path):
-    "Under this run's name but made with another rate: the sentence says file, setting and both values."
+    """Under this run's name but made with another rate: the sentence says file, setting and both
+    values."""
     for lr in '.05', '.01': assert sgn_train(tmp_path, '--lr', lr)[0] == 0
-    ckpts = {json.loads(p.read_text())['spec']['lr']: p.with_suffix('.0.ckpt') for p in tmp_path.glob('*.json')}
+    specs = {p: json.loads(p.read_text())['spec'] for p in tmp_path.glob('*.json')}
+    ckpts = {spec['lr']: p.with_suffix('.0.ckpt') for p, spec in specs.items()}
     ckpts[.01].replace(ckpts[.05])
     for o in tmp_path.glob('*.json'): o.unlink()
     before = contents(tmp_path)
@@ -106,31 +111,38 @@ def clouds(tmp_path):
     "Two clouds of points in a folder of the user's; nobody knows whether the labels are true."
     (tmp_path/'home').mkdir()
     y = np.arange(200) % 2
-    np.savez(tmp_path/'home'/'clouds.npz', x=np.random.default_rng(0).normal(size=(200, 4)) + y[:, None], y=y)
+    x = np.random.default_rng(0).normal(size=(200, 4)) + y[:, None]
+    np.savez(tmp_path/'home'/'clouds.npz', x=x, y=y)
     return tmp_path/'home'
 
 def records(out): return {p.name: p.read_text() for p in out.glob('*.json')}
 
 def test_arrays_are_known_by_name(sgn_train, clouds, tmp_path):
-    "The typed path is in no record, id or file name; noise is none, since no true labels are known; a grid knows the same run by the same name."
+    """The typed path is in no record, id or file name; noise is none, since no true labels are
+    known; a grid knows the same run by the same name."""
     out, path = tmp_path/'out', clouds/'clouds.npz'
     status, said = sgn_train(out, '--dataset', path)
     assert status == 0, said
     (name, text), = records(out).items()
     record = json.loads(text)
-    assert name.startswith('clouds_none_ce_s0_') and record['spec']['dataset'] == 'clouds' and record['realised_rate'] is None
+    assert name.startswith('clouds_none_ce_s0_')
+    assert record['spec']['dataset'] == 'clouds' and record['realised_rate'] is None
     assert str(tmp_path) not in text and 'npz' not in text
     grid = tmp_path/'arrays.toml'
-    grid.write_text('dataset = "clouds"\nnoise = "none"\nmethod = "ce"\nn_train = 200\nnet = "mlp"\nbatch = 30\nepochs = 2\npad = 0\n')
+    grid.write_text('dataset = "clouds"\nnoise = "none"\nmethod = "ce"\nn_train = 200\n'
+                    'net = "mlp"\nbatch = 30\nepochs = 2\npad = 0\n')
     run(BIN/'sgn_grid', grid, '--out', tmp_path/'grid', '--device', 'cpu', SGN_DATA=str(clouds))
-    assert list(records(tmp_path/'grid')) == [name] and json.loads(records(tmp_path/'grid')[name])['pixels'] == record['pixels']
+    of_grid = records(tmp_path/'grid')
+    assert list(of_grid) == [name]
+    assert json.loads(of_grid[name])['pixels'] == record['pixels']
 
 def test_a_grid_takes_names(clouds, tmp_path):
     "A path in a grid would be in every record: the sentence says what to write instead."
     grid = tmp_path/'arrays.toml'
     grid.write_text(f'dataset = "{clouds/"clouds.npz"}"\n')
     p = run(BIN/'sgn_grid', grid, '--out', tmp_path/'grid', ok=False)
-    assert p.returncode == 2 and 'line 1: dataset must be a name' in p.stderr and 'SGN_DATA' in p.stderr, p.stderr
+    assert p.returncode == 2, p.stderr
+    assert 'line 1: dataset must be a name' in p.stderr and 'SGN_DATA' in p.stderr, p.stderr
 
 ARRAYS = {'words for labels': (dict(y=['a', 'b']*10), 'y must hold class ids 0, 1, 2, ...'),
           'labels below 0':   (dict(y=[-1, 0]*10), 'y must hold class ids 0, 1, 2, ..., got -1'),
@@ -151,16 +163,23 @@ from sgn_nb import cli
 getattr(cli, sys.argv[1])(sys.argv[2:])
 '''
 
-@pytest.mark.parametrize('command, works', [('main_train --epochs 100000', 'loss='), ('main_demo --epochs 100000', 'loss='), ('main_grid FILE', 'run/s')])
+@posix
+@pytest.mark.parametrize('command, works', [('main_train --epochs 100000', 'loss='),
+                                            ('main_demo --epochs 100000', 'loss='),
+                                            ('main_grid FILE', 'run/s')])
 def test_control_c(start, tmp_path, command, works):
     "One line and the status that shells give it; no traceback."
     (tmp_path/'long.toml').write_text('epochs = 100000\n')
     (tmp_path/'stopped.py').write_text(STOPPED)
-    p = start(tmp_path/'stopped.py', *command.replace('FILE', str(tmp_path/'long.toml')).split(), '--device', 'cpu', '--out', tmp_path/'out')
+    name, *args = command.replace('FILE', str(tmp_path/'long.toml')).split()
+    options = '--device', 'cpu', '--out', tmp_path/'out'
+    p = start(tmp_path/'stopped.py', name, *args, *options)
     end = time.time() + 60
-    while not (p.log.exists() and works in p.log.read_text()) and time.time() < end: time.sleep(.01)  # before, PyTorch is imported, and Ctrl-C has been lost in there
+    # Before it works, PyTorch is imported, and Ctrl-C has been lost in there.
+    while not (p.log.exists() and works in p.log.read_text()) and time.time() < end:
+        time.sleep(.01)
     time.sleep(.3)
     os.kill(p.pid, SIGINT)
     status, said = ended(p)
     assert status == 130 and 'Traceback' not in said, said
-    assert said.splitlines()[-1] == f"{command.split()[0].replace('main', 'sgn')}: stopped", said
+    assert said.splitlines()[-1] == f"{name.replace('main', 'sgn')}: stopped", said

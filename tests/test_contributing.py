@@ -1,5 +1,7 @@
-"The page that tells how to add a method is tried: its cell, its line and its law, as they stand there."
-import re, sys
+"""The page that tells how to add a method is tried: its cell, its line and its law, as they stand
+there."""
+import re
+import sys
 import nbformat
 from conftest import BIN, run
 
@@ -10,7 +12,8 @@ def edit(path, change):
     nbformat.write(nb, path)
 
 def test_a_thirteenth_method(copy, tmp_path):
-    "One cell into a notebook, one line into the registry, exported: the law holds, and `sgn_train` trains with it."
+    """One cell into a notebook, one line into the registry, exported: the law holds, and
+    `sgn_train` trains with it."""
     page = (copy/'CONTRIBUTING.md').read_text().split('## Add a method')[1]
     blocks = lambda kind: [re.sub('^   ', '', b, flags=re.M) for b in re.findall(rf'```{kind}\n(.*?)   ```', page, re.S)]
     (cell, law), (diff,) = blocks('python'), blocks('diff')

@@ -1,8 +1,13 @@
-"The site: its sidebar names every notebook, and the check in the browser fails for each thing that can break."
-import shutil, struct, sys, zlib
+"""The site: its sidebar names every notebook, and the check in the browser fails for each thing
+that can break."""
+import shutil
+import struct
+import sys
+import zlib
 from base64 import b64encode
 from importlib.util import find_spec
-import pytest, re
+import pytest
+import re
 from conftest import ROOT, files, run
 
 def png(shade):
@@ -70,8 +75,10 @@ def test_a_broken_page_fails(site, what):
     "Each way to break a page is noticed, and named."
     added, expected = BROKEN[what]
     ema = page(site, 'ema.html')
-    whole, up = ema.read_text(encoding='utf-8'), '/'.join(['.'] + ['..']*len(ema.parent.relative_to(site).parts))
-    ema.write_text(whole.replace('</main>', added.replace('UP', up) + '</main>'), encoding='utf-8')
+    whole = ema.read_text(encoding='utf-8')
+    up = '/'.join(['.'] + ['..']*len(ema.parent.relative_to(site).parts))
+    broken = whole.replace('</main>', added.replace('UP', up) + '</main>')
+    ema.write_text(broken, encoding='utf-8')
     try: code, said = check(site)
     finally: ema.write_text(whole, encoding='utf-8')
     assert code == 1 and expected in said, said
@@ -99,12 +106,14 @@ def test_no_site_is_an_error(tmp_path):
 def test_sidebar_names_every_notebook_once():
     "Whoever adds a notebook says in which section of nbs/sidebar.yml it is read."
     listed = re.findall(r'- (\S+\.ipynb)', (ROOT/'nbs/sidebar.yml').read_text())
-    notebooks = (p.relative_to(ROOT/'nbs').as_posix() for p in files(ROOT/'nbs', '*.ipynb'))
-    assert sorted(listed) == sorted(name for name in notebooks if not re.search(r'(^|/)[_.]', name))
+    notebooks = [p.relative_to(ROOT/'nbs').as_posix() for p in files(ROOT/'nbs', '*.ipynb')]
+    read = [name for name in notebooks if not re.search(r'(^|/)[_.]', name)]
+    assert sorted(listed) == sorted(read)
 
 @needs_site
 def test_the_playground_agrees_with_the_package():
-    "The sliders' JavaScript and sgn_nb are two implementations: what one shows, the other computes."
+    """The sliders' JavaScript and sgn_nb are two implementations: what one shows, the other
+    computes."""
     import torch
     from playwright.sync_api import sync_playwright
     from sgn_nb.compositional import ilr, ilr_inv

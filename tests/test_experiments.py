@@ -1,9 +1,10 @@
-"The grids that belong to this package: they parse, they are what the paper ran, and planning a thousand runs takes no data."
+"""The grids that belong to this package: they parse, they are what the paper ran, and planning a
+thousand runs takes no data."""
 import os
 import subprocess
 from collections import Counter
 import pytest
-from conftest import BIN, ROOT
+from conftest import BIN, ROOT, slow
 from sgn_nb.experiments import read_grid
 from sgn_nb.grids import chosen
 from sgn_nb.methods.registry import METHODS
@@ -29,7 +30,8 @@ def test_one_command_starts_a_table(table):
     assert p.returncode == 0 and p.stdout.count('to do') == {1: 700, 2: 300, 3: 60, 4: 105}[table], p.stdout[-300:] + p.stderr
 
 def test_table_3_is_complete():
-    "Each method of Table 3 has five runs on both sets, at a scale at which the two may be compared; SGN's settings are the paper's."
+    """Each method of Table 3 has five runs on both sets, at a scale at which the two may be
+    compared; SGN's settings are the paper's."""
     specs = chosen(read_grid(ROOT/'experiments/table3.toml'))
     assert all(at_paper_scale(dict(spec=vars(s))) for s in specs)
     runs = [(s.dataset, s.method) for s in specs]
@@ -48,9 +50,11 @@ def test_every_search_is_planned(name):
     assert trials >= 1 and 'lr' in fields and set(each) == set(METHODS) and len(set(each.values())) == 1
     assert all(s.seed >= 100 for s in specs)
 
+@slow
 @pytest.mark.parametrize('number', [1, 4])
 def test_digits_tables_are_on_record_and_come_back(number, tmp_path):
-    "Every run of the file is on record; a table that was deleted comes back from them, byte for byte."
+    """Every run of the file is on record; a table that was deleted comes back from them, byte for
+    byte."""
     ids = {s.id for s in chosen(read_grid(ROOT/f'experiments/digits_table{number}.toml'))}
     assert ids <= {p.stem for p in (ROOT/'records/digits_tables').glob('*.json')}
     for form in ('md', 'html', 'tex', 'csv'):
@@ -77,7 +81,8 @@ def test_paper_scale_tables_are_complete(table):
     assert all(runs.count(k) == 5 for k in rows)
 
 def test_the_ablation_on_photographs():
-    "Three trainings on four kinds of labels, three seeds; the whole of SGN where the table of all methods has it, too, is the same run."
+    """Three trainings on four kinds of labels, three seeds; the whole of SGN where the table of all
+    methods has it, too, is the same run."""
     all12, parts = ({s.id: s for s in chosen(read_grid(ROOT/f'experiments/{name}.toml'))} for name in ('cifar_cpu', 'cifar_cpu_table4'))
     what = Counter((noise_name(dict(spec=vars(s))), s.settings['reweight'], s.settings['correct']) for s in parts.values())
     assert set(what.values()) == {3} and set(what) == {(n, *on) for n in ('sym-0.4', 'asym-0.4', 'random1', 'worst') for on in ((False, False), (True, False), (True, True))}

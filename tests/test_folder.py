@@ -1,5 +1,7 @@
-"A stranger's folder of images and CSV: one command line trains every method on it, and says what is wrong with it."
-import csv, json
+"""A stranger's folder of images and CSV: one command line trains every method on it, and says what
+is wrong with it."""
+import csv
+import json
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +14,8 @@ ARGS = '--label-column given --clean-column truth --net fast_cnn --batch 20 --ep
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    "Sixty training and twenty test images in two classes, bright and dark; every third given label is wrong."
+    """Sixty training and twenty test images in two classes, bright and dark; every third given
+    label is wrong."""
     at, rng, rows = tmp_path_factory.mktemp('photos of mine')/'day and night', np.random.default_rng(0), []
     for n in range(80):
         truth = ('day', 'night')[n % 2]
@@ -31,7 +34,8 @@ def sgn_train(start, folder, tmp_path):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method(sgn_train, tmp_path, method):
-    "A table, a record with the columns' names and the realised rate, a checkpoint; no path in any of them."
+    """A table, a record with the columns' names and the realised rate, a checkpoint; no path in any
+    of them."""
     status, said = sgn_train('--method', method, *(['--settings', 'S=50'] if method == 'het' else []))
     assert status == 0, said
     assert f'| {method} ' in said and 'label column given' in said
@@ -70,7 +74,8 @@ def test_a_folder_that_changed(sgn_train, folder, tmp_path):
     assert status == 2 and 'was made with other pixels' in said, said
 
 def test_image_size(sgn_train, folder, tmp_path, monkeypatch):
-    "It changes the pixels, so it is in the record, which finds them again by the folder's name in SGN_DATA."
+    """It changes the pixels, so it is in the record, which finds them again by the folder's name in
+    SGN_DATA."""
     for size in [], ['--image-size', '16']: assert sgn_train('--method', 'ce', *size)[0] == 0
     records = {r['spec']['image_size']: r for r in (json.loads(p.read_text()) for p in (tmp_path/'out').glob('*.json'))}
     assert set(records) == {None, 16}

@@ -1,9 +1,14 @@
-"A grid may be killed with `kill -9` at any moment, and shared: in the end every run is on record, once, as if nothing had happened."
-import json, subprocess, time
+"""A grid may be killed with `kill -9` at any moment, and shared: in the end every run is on record,
+once, as if nothing had happened."""
+import json
+import signal
+import subprocess
+import time
 from random import Random
-from signal import SIGKILL
 import pytest
-from conftest import BIN, ended
+from conftest import BIN, ended, posix, slow
+
+pytestmark = posix
 
 GRID = '''
 method = ["ce", "sgn", "elr"]
@@ -51,8 +56,10 @@ def undisturbed(worker, tmp_path):
     return made
 
 
+@slow
 def test_killed_ten_times(worker, undisturbed, tmp_path):
-    "Ten workers killed one after the other at random moments, then one that is left alone: the undisturbed records, and no others."
+    """Ten workers killed one after the other at random moments, then one that is left alone: the
+    undisturbed records, and no others."""
     out, rng = tmp_path/'out', Random(0)
     for _ in range(10):
         w = worker(out)
@@ -85,14 +92,16 @@ def test_one_dies_the_other_takes_over(worker, undisturbed, tmp_path):
     assert status == 0, said
     assert records(out) == undisturbed
 
+@slow
 def test_command_killed_and_started_again(undisturbed, tmp_path):
-    "`sgn_grid` itself, two workers: killed, its workers go with it; started again, it does what is left."
+    """`sgn_grid` itself, two workers: killed, its workers go with it; started again, it does what
+    is left."""
     out = tmp_path/'out'
     cmd = [BIN/'sgn_grid', tmp_path/'grid.toml', '--workers', '2', '--device', 'cpu', '--out', out]
     p = subprocess.Popen(cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while p.poll() is None and not list(out.glob('*.json')): time.sleep(.01)
-    p.send_signal(SIGKILL)
-    assert p.wait() == -SIGKILL
+    p.send_signal(signal.SIGKILL)
+    assert p.wait() == -signal.SIGKILL
     deadline = time.time() + 30
     while (left := workers_of(out)) and time.time() < deadline: time.sleep(.1)
     assert not left

@@ -1,13 +1,21 @@
-"A run may be killed with `kill -9` at any moment: started again, it ends with the record that it would have had."
-import json, os, subprocess, sys, time
+"""A run may be killed with `kill -9` at any moment: started again, it ends with the record that it
+would have had."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from random import Random
-from signal import SIGKILL
 import pytest
-from conftest import ended
+from conftest import ended, posix, slow
+
+pytestmark = posix
 
 # As anyone would write it, except for the seconds between two checkpoints. In the end the folder holds one record, for all who load it.
 TRAIN = '''
-import json, sys
+import json
+import sys
 from functools import partial
 from sgn_nb import runner
 from sgn_nb.experiments import Spec
@@ -39,12 +47,14 @@ def undisturbed(start, train, tmp_path):
     return undisturbed
 
 def record(out):
-    "A folder's one record, without versions and seconds: `spec`, `labels`, `pixels`, `watched`, `curve` and more."
+    """A folder's one record, without versions and seconds: `spec`, `labels`, `pixels`, `watched`,
+    `curve` and more."""
     path, = out.glob('*.json')
     return {k: v for k,v in json.loads(path.read_text()).items() if k != 'env'}
 
 def kill(p, out, saves, after):
-    "SIGKILL `p` so many seconds after we have seen it write so many checkpoints; False if it had ended by then."
+    """SIGKILL `p` so many seconds after we have seen it write so many checkpoints; False if it had
+    ended by then."""
     last = now = [o.stat().st_mtime_ns for o in out.glob('*.ckpt')]
     while p.is_alive() and saves:
         if now != last: last, saves = now, saves - 1
@@ -53,12 +63,14 @@ def kill(p, out, saves, after):
     time.sleep(after)
     p.kill()
     p.join()
-    return p.exitcode == -SIGKILL
+    return p.exitcode == -signal.SIGKILL
 
 
+@slow
 @pytest.mark.parametrize('name', CASES)
 def test_killed_again_and_again(start, train, undisturbed, tmp_path, name):
-    "Killed while it loads, trains, evaluates or writes, until it is done: the undisturbed record, bit for bit, whatever half-written files lie about."
+    """Killed while it loads, trains, evaluates or writes, until it is done: the undisturbed record,
+    bit for bit, whatever half-written files lie about."""
     spec, out, rng, kills = CASES[name], tmp_path/'out', Random(name), 0
     whole = undisturbed(spec)
     out.mkdir()
@@ -71,14 +83,15 @@ def test_killed_again_and_again(start, train, undisturbed, tmp_path, name):
     assert record(out) == whole
 
 def test_killed_and_resumed_by_new_processes(train, undisturbed, tmp_path):
-    "The same for two processes that share nothing, not even the order of Python's sets, started as a user starts them."
+    """The same for two processes that share nothing, not even the order of Python's sets, started
+    as a user starts them."""
     out, env = tmp_path/'out', {**os.environ, 'OMP_NUM_THREADS': '1'}
     new = lambda: subprocess.Popen([sys.executable, *map(str, train(CASES['sgn_cnn'], out))], env=env)
     whole = undisturbed(CASES['sgn_cnn'])
     p = new()
     while p.poll() is None and not list(out.glob('*.ckpt')): time.sleep(.01)
     p.kill()
-    assert p.wait() == -SIGKILL and not list(out.glob('*.json'))
+    assert p.wait() == -signal.SIGKILL and not list(out.glob('*.json'))
     assert new().wait(120) == 0
     assert record(out) == whole
 
@@ -95,9 +108,11 @@ def test_killed_between_checkpoint_and_record(undisturbed, tmp_path):
     assert after['env']['seconds'] == before['env']['seconds']
     assert record(path.parent) == {k: v for k,v in before.items() if k != 'env'}
 
+@slow
 @pytest.mark.parametrize('method', ['ce', 'sgn'])
 def test_two_at_once(start, train, undisturbed, tmp_path, method):
-    "Two processes with one spec and one folder get in nobody's way: both end well, the record is the undisturbed one."
+    """Two processes with one spec and one folder get in nobody's way: both end well, the record is
+    the undisturbed one."""
     out = tmp_path/'out'
     for p in [start(*train(CASES[method], out)) for _ in range(2)]:
         status, said = ended(p)

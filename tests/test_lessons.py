@@ -1,10 +1,15 @@
-"The lessons: each has its parts, its solutions run, and the slides' fourteen statements can be found."
-import ast, json, re
+"""The lessons: each has its parts, its solutions run, and the slides' fourteen statements can be
+found."""
+import ast
+import json
+import re
 from pathlib import Path
 import pytest
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
-LESSONS = {'00_compositional': (), '01_targets': (1, 3, 4), '02_gaussian': (2, 5), '03_shifted_gaussian': (2, 6, 7), '04_ema': (), '25_sgn': (2,)}
+LESSONS = {'00_compositional': (), '01_targets': (1, 3, 4), '02_gaussian': (2, 5),
+           '03_shifted_gaussian': (2, 6, 7), '04_ema': (), '25_sgn': (2,)}
+PARTS = '**The question.**', '**The idea.**', '## What can go wrong', '## Exercises'
 STATEMENTS = {  # name -> lesson, what it must say
     'simplex':       ('00_compositional',    r'\Delta^{D-1} = \Big\{ p = (p_1, p_2, \dots, p_D)'),
     'space':         ('00_compositional',    r'\mathbb{R}^D = \{ x = (x_1, x_2, \dots, x_D)'),
@@ -24,7 +29,8 @@ STATEMENTS = {  # name -> lesson, what it must say
 EXERCISE = re.compile(r'\*\*(\d)\..*?<details><summary>Solution</summary>\n\n(.*?)</details>', re.S)
 
 FOLDER = NBS/'lessons' if (NBS/'lessons').exists() else NBS  # of the lessons
-NOTEBOOKS = {p.relative_to(NBS).with_suffix('').as_posix(): p for p in sorted(NBS.rglob('[!_.]*.ipynb'))}
+NOTEBOOKS = {p.relative_to(NBS).with_suffix('').as_posix(): p
+             for p in sorted(NBS.rglob('[!_.]*.ipynb'))}
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 def lesson(name): return cells(FOLDER/f'{name}.ipynb')
@@ -33,15 +39,17 @@ def prose(name): return '\n\n'.join(text(c) for c in lesson(name) if c['cell_typ
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_parts(name):
-    "A lesson asks, answers, warns and sets three exercises; its equations have the slides' numbers."
+    """A lesson asks, answers, warns and sets three exercises; its equations have the slides'
+    numbers."""
     md = prose(name)
-    for part in ('**The question.**', '**The idea.**', '## What can go wrong', '## Exercises'): assert part in md, part
+    for part in PARTS: assert part in md, part
     for k in LESSONS[name]: assert rf'\tag{{{k}}}' in md, k
     assert [n for n,_ in EXERCISE.findall(md)]==['1', '2', '3']
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
 def test_figures_have_alt_text(name):
-    "Whoever cannot see a picture is told what it shows. The text is YAML, so a colon and a blank would end it, unless it is quoted."
+    """Whoever cannot see a picture is told what it shows. The text is YAML, so a colon and a blank
+    would end it, unless it is quoted."""
     for c in cells(NOTEBOOKS[name]):
         if not any('image/png' in o.get('data', {}) for o in c.get('outputs', ())): continue
         alt = re.search(r'^#\| fig-alt: (.+)$', text(c), re.M)

@@ -1,7 +1,12 @@
-"The two commands: they set up once, tell what is missing, and work from anywhere. A fake Python stands in: no network."
-import os, shutil, time
+"""The two commands: they set up once, tell what is missing, and work from anywhere. A fake Python
+stands in: no network."""
+import os
+import shutil
+import time
 import pytest
-from conftest import BIN, ROOT, run
+from conftest import BIN, ROOT, posix, run
+
+pytestmark = posix
 
 FAKE = '''#!/bin/sh
 echo "$*" >> "$FAKE_LOG"
@@ -25,14 +30,18 @@ class Project:
         self.log.write_text('')
         return run('make', *args, f'PYTHON={self.python}', cwd=cwd or self.at, ok=ok,
                    FAKE_LOG=str(self.log), FAKE_VERSION=version, FAKE_BROKEN=broken)
-    def installed(self): return [o.split()[-1] for o in self.log.read_text().splitlines() if ' -e ' in o]
+    def installed(self):
+        "What pip was asked to install editable, in order."
+        lines = self.log.read_text().splitlines()
+        return [line.split()[-1] for line in lines if ' -e ' in line]
 
 @pytest.fixture
 def project(tmp_path): return Project(tmp_path/'project')
 
 
 def test_second_demo_installs_nothing(project):
-    "The first run makes .venv, installs what the demo needs and says so; the second runs the demo at once."
+    """The first run makes .venv, installs what the demo needs and says so; the second runs the demo
+    at once."""
     assert 'one time' in project.make('demo').stdout
     assert project.installed() == ['.'] and '-m venv .venv' in project.log.read_text()
     assert project.make('demo').stdout == ''
@@ -42,14 +51,16 @@ def test_second_demo_installs_nothing(project):
 def test_the_tests_installation_serves_the_demo(project):
     "`make test` installs the dev extra, with which the demo needs nothing more."
     project.make('test', 'FLAGS=slow gpu')
-    assert project.installed() == ['.[dev]'] and 'tools/test_all.py --flags slow gpu' in project.log.read_text()
+    assert project.installed() == ['.[dev]']
+    assert 'tools/test_all.py --flags slow gpu' in project.log.read_text()
     project.make('demo')
     assert project.installed() == []
 
 def test_a_flag_may_need_an_extra(project):
     "`FLAGS=integrations` installs other people's frameworks, once, and beside the pins of dev."
     project.make('test', 'FLAGS=slow integrations')
-    assert project.installed() == ['.[dev]', '.[dev,integrations]'] and 'tools/test_all.py --flags slow integrations' in project.log.read_text()
+    assert project.installed() == ['.[dev]', '.[dev,integrations]']
+    assert 'tools/test_all.py --flags slow integrations' in project.log.read_text()
     project.make('test', 'FLAGS=integrations')
     assert project.installed() == []
 
@@ -77,7 +88,8 @@ def test_broken_installation_is_tried_again(project):
 def test_old_python_is_refused(project):
     "With a Python before 3.10 nothing is made, and the message says what to type."
     p = project.make('demo', version='3.9.2', ok=False)
-    assert p.returncode != 0 and 'needs Python 3.10 or newer' in p.stderr and 'Python 3.9.2' in p.stderr
+    assert p.returncode != 0
+    assert 'needs Python 3.10 or newer' in p.stderr and 'Python 3.9.2' in p.stderr
     assert 'make demo PYTHON=' in p.stderr and not (project.at/'.venv').exists()
 
 def test_missing_python_is_named(project):

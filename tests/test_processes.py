@@ -1,14 +1,23 @@
-"Two processes that share the batches compute what one does, for every method; a killed one ends both, and any number goes on."
-import json, os, subprocess, sys
-import pytest, torch
+"""Two processes that share the batches compute what one does, for every method; a killed one ends
+both, and any number goes on."""
+import json
+import os
+import subprocess
+import sys
+import pytest
+import torch
+from conftest import posix, slow
 from sgn_nb.data import Batches, Mixup, corrupt, load_data, split
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.training import accelerator, fit
 
+pytestmark = [posix, slow]
+
 ALL = list(METHODS)
 MIXED = ['ce', 'sop', 'coteaching', 'sgn']
 PROGRAM = '''
-import sys, torch
+import sys
+import torch
 from test_processes import ALL, METHODS, MIXED, trained
 from sgn_nb.nets import net_maker
 from sgn_nb.processes import gathered, processes, rank

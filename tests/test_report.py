@@ -1,10 +1,16 @@
-"From a folder of images to a reviewed CSV, as a user would go: one command, a page in a browser, keys, a download."
-import csv, os, shutil, sys
+"""From a folder of images to a reviewed CSV, as a user would go: one command, a page in a browser,
+keys, a download."""
+import csv
+import os
+import shutil
+import sys
 from importlib.util import find_spec
 import numpy as np
 import pytest
 from PIL import Image
-from conftest import run
+from conftest import run, slow
+
+pytestmark = slow
 
 COMMAND = 'import sys; from sgn_nb.cli import main_report; main_report(sys.argv[1:])'
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
@@ -15,7 +21,8 @@ FOLDER = 'fotos & <co>'
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    "A hundred and twenty images in three classes, one of them with a quote, a comma and a tag in its name; every sixth label is wrong."
+    """A hundred and twenty images in three classes, one of them with a quote, a comma and a tag in
+    its name; every sixth label is wrong."""
     at, rng, rows = tmp_path_factory.mktemp('report')/FOLDER, np.random.default_rng(0), []
     at.mkdir()
     for n in range(120):
@@ -42,7 +49,8 @@ def report(folder, tmp_path_factory):
     return at/'report'
 
 def test_files(folder, report):
-    "Every image once, in the table's order where it is to be trained on; no path of this machine; the model predicts."
+    """Every image once, in the table's order where it is to be trained on; no path of this machine;
+    the model predicts."""
     from sgn_nb.classifier import SGNClassifier
     from sgn_nb.data import image_folder
     files, corrected, found = [r['file'] for r in rows(folder/'labels.csv')], rows(report/'corrected.csv'), rows(report/'report.csv')
@@ -76,7 +84,8 @@ def page(report):
 
 @needs_browser
 def test_page_shows_the_report(page, report):
-    "Summary, noise, calibration and images are there; names are shown as they are, and are not markup."
+    """Summary, noise, calibration and images are there; names are shown as they are, and are not
+    markup."""
     found = rows(report/'report.csv')
     shown = [r for r in found if r['predicted_label'] != r['given_label']]
     assert 'About' in page.inner_text('#summary') and FOLDER in page.inner_text('h1')
@@ -104,7 +113,8 @@ def test_filters(page, report):
 
 @needs_browser
 def test_keys_and_download(page, report, folder, tmp_path):
-    "a accepts, x keeps, u takes back, arrows walk; the CSV has every image, and decisions survive a reload."
+    """a accepts, x keeps, u takes back, arrows walk; the CSV has every image, and decisions survive
+    a reload."""
     shown = [r for r in rows(report/'report.csv') if r['predicted_label'] != r['given_label']]
     for key in ('j', 'a', 'x', 'Enter', 'u', 'ArrowLeft', 'u'): page.keyboard.press(key)   # accept 1, keep 2, accept 3, (4: nothing), back to 3: undone
     assert '1 accepted, 1 kept' in page.inner_text('#count')

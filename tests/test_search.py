@@ -1,8 +1,10 @@
-"A search may be shared, and killed at any moment: in the end every method has had its trials, and no more."
-import subprocess, time
+"""A search may be shared, and killed at any moment: in the end every method has had its trials, and
+no more."""
+import subprocess
+import time
 from random import Random
 import pytest
-from conftest import BIN, ended
+from conftest import BIN, ended, posix, slow
 from sgn_nb.experiments import read_grid, read_settings
 from sgn_nb.search import found, read_search, spent, storage_at, study_of
 
@@ -46,6 +48,7 @@ def trials(w):
     return [tuple(line.split()[1:]) for line in w.log.read_text().splitlines() if line.startswith('trial ')]
 
 
+@posix
 def test_two_processes_share_one_study(worker, tmp_path):
     "Both take part, no trial is run by both, and the budget is spent exactly."
     crew = [worker(), worker()]
@@ -58,8 +61,11 @@ def test_two_processes_share_one_study(worker, tmp_path):
         assert len(s.trials) == 4 and all(t.state.is_finished() for t in s.trials)
         assert s.trials[0].params['lr'] == .05
 
+@posix
+@slow
 def test_killed_again_and_again(worker, tmp_path):
-    "Six workers killed at random moments, then one that is left alone: every trial that was cut short has been run, with the same settings."
+    """Six workers killed at random moments, then one that is left alone: every trial that was cut
+    short has been run, with the same settings."""
     rng = Random(0)
     for _ in range(6):
         w = worker()

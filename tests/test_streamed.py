@@ -1,5 +1,9 @@
-"What does not fit in memory need not: a hundred thousand JPEGs are read once each, and neither they nor a long training make the process grow."
-import gc, io, os, time
+"""What does not fit in memory need not: a hundred thousand JPEGs are read once each, and neither
+they nor a long training make the process grow."""
+import gc
+import io
+import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -40,7 +44,8 @@ def folder(tmp_path_factory):
     return at
 
 def one_epoch(folder):
-    "Looks at every image once: the ids in the order they came, MB held at each batch, images a second, and by how many workers."
+    """Looks at every image once: the ids in the order they came, MB held at each batch, images a
+    second, and by how many workers."""
     examples, bad = listed(folder, {f'{n%K}/{n}.jpg': n%K for n in range(N)}, 32, 36, 'the list')
     assert not bad
     data = Data('many', K, examples, mean=torch.full((3,), .5), std=torch.full((3,), .3))
@@ -52,7 +57,9 @@ def one_epoch(folder):
     return ids, memory, N/(time.perf_counter() - start), batches.workers
 
 def test_a_hundred_thousand_files(folder, capsys, monkeypatch):
-    "Every image comes once, with its own label; memory at the end of the epoch is what it was near its beginning. In a process that has held nothing else, and whose C library gives a tensor's memory back at once: what it holds is what is in use."
+    """Every image comes once, with its own label; memory at the end of the epoch is what it was
+    near its beginning. In a process that has held nothing else, and whose C library gives a
+    tensor's memory back at once: what it holds is what is in use."""
     monkeypatch.setenv('MALLOC_MMAP_THRESHOLD_', '1000000')
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as fresh: ids, memory, rate, n_workers = fresh.submit(one_epoch, folder).result()
     with capsys.disabled(): print(f' {rate:,.0f} images/s from {n_workers} workers, {memory[-1]:,.0f} MB', end='')
@@ -62,7 +69,8 @@ def test_a_hundred_thousand_files(folder, capsys, monkeypatch):
     assert median(memory[-third:]) < 1.05*median(memory[:third]), memory[::10]
 
 def test_a_thousand_steps():
-    "After two hundred steps of SGN and after a thousand: the same number of tensors, and no more memory."
+    """After two hundred steps of SGN and after a thousand: the same number of tensors, and no more
+    memory."""
     y = torch.arange(200) % 5
     data = from_arrays(torch.randn(200, 8), y, K=5)
     method = METHODS['sgn'](net_maker('mlp', (8,)), 5, y, **METHODS['sgn'].resolve(50, 1000))

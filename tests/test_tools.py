@@ -1,11 +1,17 @@
 "The tools count and render honestly: tried on a toy project with good, bad and flagged parts."
-import base64, json, shutil, sys
-import pytest, yaml
+import base64
+import json
+import shutil
+import sys
+import pytest
+import yaml
 from conftest import ROOT, run
 
 PNG = base64.b64encode(b'\x89PNG toy').decode()
 
-def code(src, *outputs): return dict(cell_type='code', id='c', metadata={}, execution_count=None, source=src, outputs=list(outputs))
+def code(src, *outputs):
+    return dict(cell_type='code', id='c', metadata={}, execution_count=None, source=src,
+                outputs=list(outputs))
 def md(src): return dict(cell_type='markdown', id='m', metadata={}, source=src)
 def shown(**data): return dict(output_type='display_data', metadata={}, data=data)
 
@@ -13,7 +19,8 @@ def shown(**data): return dict(output_type='display_data', metadata={}, data=dat
 def toy(tmp_path):
     "Settings, tools and, through `toy(name, cells...)`, notebooks."
     for o in 'tools', 'nbs', 'tests': (tmp_path/o).mkdir()
-    for o in 'settings.ini', 'tools/test_all.py', 'tools/make_readme.py': shutil.copy(ROOT/o, tmp_path/o)
+    for name in 'settings.ini', 'tools/test_all.py', 'tools/make_readme.py':
+        shutil.copy(ROOT/name, tmp_path/name)
     def add(name, *cells):
         path = tmp_path/'nbs'/name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,10 +33,13 @@ def count_all(toy, *flags):
     return p.returncode, p.stdout.splitlines()[-1], p.stdout
 
 def test_counts_notebooks_and_tests(toy):
-    "Notebooks and pytest tests are added up, a failure is shown with its cell and ends with exit code 1."
-    toy('00_good.ipynb', code('import os; assert os.getcwd().endswith("nbs") and os.environ["IN_TEST"]'))
+    """Notebooks and pytest tests are added up, a failure is shown with its cell and ends with exit
+    code 1."""
+    here = 'import os\nassert os.getcwd().endswith("nbs") and os.environ["IN_TEST"]'
+    toy('00_good.ipynb', code(here))
     toy('01_bad.ipynb', code('assert 1 == 2, "one is not two"'))
-    (toy.root/'tests/test_toy.py').write_text('import pytest\ndef test_a(): pass\ndef test_b(): pytest.skip("why")\ndef test_c(): assert 0\n')
+    (toy.root/'tests/test_toy.py').write_text('import pytest\ndef test_a(): pass\n'
+        'def test_b(): pytest.skip("why")\ndef test_c(): assert 0\n')
     rc, last, said = count_all(toy)
     assert (rc, last) == (1, '2 passed, 2 failed, 1 skipped')
     assert 'ok     00_good' in said and 'FAILED 01_bad' in said and 'one is not two' in said
@@ -46,11 +56,15 @@ def test_nothing_to_test_is_a_failure(toy):
     assert count_all(toy)[:2] == (1, '0 passed, 0 failed')
 
 def test_readme_from_a_notebook(toy):
-    "Words, code and outputs in; hidden cells, directives and progress bars out; pictures as files; the same twice."
-    toy('index.ipynb', code('#| default_exp x'), md('# toy\n> One line.'), code('#| hide\nsecret()'),
+    """Words, code and outputs in; hidden cells, directives and progress bars out; pictures as
+    files; the same twice."""
+    bar = dict(output_type='stream', name='stderr', text='50%|###')
+    two = dict(output_type='execute_result', metadata={}, execution_count=None,
+               data={'text/plain': '2'})
+    toy('index.ipynb', code('#| default_exp x'), md('# toy\n> One line.'),
+        code('#| hide\nsecret()'),
         md('See [the geometry](00_compositional.ipynb), [the paper](https://example.org).'),
-        code('#| fig-cap: A line\nplot()', dict(output_type='stream', name='stderr', text='50%|###'), shown(**{'image/png': PNG})),
-        code('1+1', dict(output_type='execute_result', metadata={}, execution_count=None, data={'text/plain': '2'})))
+        code('#| fig-cap: A line\nplot()', bar, shown(**{'image/png': PNG})), code('1+1', two))
     (toy.root/'nbs/images').mkdir()
     (toy.root/'nbs/images/readme-7.png').touch()  # of an earlier README
     made = []
@@ -58,20 +72,26 @@ def test_readme_from_a_notebook(toy):
         run(sys.executable, 'tools/make_readme.py', cwd=toy.root)
         made.append((toy.root/'README.md').read_text())
     assert made[0] == made[1]
-    for o in '# toy', '> One line.', '(nbs/00_compositional.ipynb)', '(https://example.org)', '![A line](nbs/images/readme-1.png)', '```python\n1+1\n```\n\n```\n2\n```':
-        assert o in made[0], o
+    for part in ('# toy', '> One line.', '(nbs/00_compositional.ipynb)', '(https://example.org)',
+                 '![A line](nbs/images/readme-1.png)', '```python\n1+1\n```\n\n```\n2\n```'):
+        assert part in made[0], part
     for o in 'default_exp', 'secret', '50%', '#|': assert o not in made[0], o
     assert [p.name for p in (toy.root/'nbs/images').iterdir()] == ['readme-1.png']
 
 def test_sidebar_from_folders(toy):
-    "Readers in their order, packages in theirs, numbers within; what has no title comes last; no drafts, no empty section."
+    """Readers in their order, packages in theirs, numbers within; what has no title comes last; no
+    drafts, no empty section."""
     shutil.copy(ROOT/'tools/make_sidebar.py', toy.root/'tools')
-    for o in ('zoo/00_z', 'api/data/01_b', 'api/data/00_a', 'api/base/00_e', 'api/00_nets', 'lessons/00_l', '00_loose', 'index',
-              'lessons/_draft', '_proc/x'): toy(f'{o}.ipynb', md('# x'))
+    for name in ('zoo/00_z', 'api/data/01_b', 'api/data/00_a', 'api/base/00_e', 'api/00_nets',
+                 'lessons/00_l', '00_loose', 'index', 'lessons/_draft', '_proc/x'):
+        toy(f'{name}.ipynb', md('# x'))
     (toy.root/'nbs/images').mkdir()
     run(sys.executable, 'tools/make_sidebar.py', cwd=toy.root)
-    lines = [l.strip().removeprefix('- ') for l in (toy.root/'nbs/sidebar.yml').read_text().splitlines()]
-    assert [l for l in lines if 'section' in l or 'ipynb' in l] == [
-        'index.ipynb', '00_loose.ipynb', 'section: Lessons', 'lessons/00_l.ipynb', 'section: Reference', 'api/00_nets.ipynb', 'section: Base',
-        'api/base/00_e.ipynb', 'section: Data', 'api/data/00_a.ipynb', 'api/data/01_b.ipynb', 'section: Zoo', 'zoo/00_z.ipynb']
-    assert yaml.safe_load((toy.root/'nbs/sidebar.yml').read_text())['website']['sidebar']['contents'][0] == 'index.ipynb'
+    made = (toy.root/'nbs/sidebar.yml').read_text()
+    lines = [line.strip().removeprefix('- ') for line in made.splitlines()]
+    assert [line for line in lines if 'section' in line or 'ipynb' in line] == [
+        'index.ipynb', '00_loose.ipynb', 'section: Lessons', 'lessons/00_l.ipynb',
+        'section: Reference', 'api/00_nets.ipynb', 'section: Base', 'api/base/00_e.ipynb',
+        'section: Data', 'api/data/00_a.ipynb', 'api/data/01_b.ipynb', 'section: Zoo',
+        'zoo/00_z.ipynb']
+    assert yaml.safe_load(made)['website']['sidebar']['contents'][0] == 'index.ipynb'

@@ -1,5 +1,10 @@
-"README.md from nbs/index.ipynb, without Quarto: its words, code and saved outputs; pictures go to nbs/images/readme-N.png."
-import argparse, base64, json, os, re
+"""README.md from nbs/index.ipynb, without Quarto: its words, code and saved outputs; pictures go to
+nbs/images/readme-N.png."""
+import argparse
+import base64
+import json
+import os
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -16,43 +21,56 @@ def option(src, name):
     return m and m[1].strip('\'"')
 
 def badges(cfg):
-    "Tests, documentation, release: every URL from settings.ini."
-    git, docs = cfg['git_url'], cfg['doc_host'] + cfg['doc_baseurl']
-    return (f"[![tests]({git}/actions/workflows/test.yml/badge.svg)]({git}/actions/workflows/test.yml) "
-            f"[![docs](https://img.shields.io/badge/docs-read-blue)]({docs}) "
-            f"[![PyPI](https://img.shields.io/pypi/v/{cfg['lib_name']})](https://pypi.org/project/{cfg['lib_name']})")
+    "Tests and documentation: every URL from settings.ini."
+    tests = f"{cfg['git_url']}/actions/workflows/test.yml"
+    docs = cfg['doc_host'] + cfg['doc_baseurl']
+    return (f'[![tests]({tests}/badge.svg)]({tests}) '
+            f'[![docs](https://img.shields.io/badge/docs-read-blue)]({docs})')
 
 def output(out, src, picture):
-    "One saved output as Markdown; `picture(png)` stores a picture and returns its path. Progress bars (stderr) stay out."
+    """One saved output as Markdown; `picture(png)` stores a picture and returns its path. Progress
+    bars (stderr) stay out."""
     data = out.get('data', {})
     if 'text/markdown' in data: return text(data['text/markdown'])
     if 'image/png' in data:
         caption = option(src, 'fig-alt') or option(src, 'fig-cap') or 'what the cell above draws'
         return f"![{caption}]({picture(base64.b64decode(text(data['image/png'])))})"
-    plain = text(data.get('text/plain', out.get('text', '') if out.get('name') == 'stdout' else ''))
-    return f'```\n{plain.rstrip()}\n```' if plain.strip() else ''
+    printed = out.get('text', '') if out.get('name') == 'stdout' else ''
+    plain = text(data.get('text/plain', printed)).rstrip()
+    return f'```\n{plain}\n```' if plain.strip() else ''
+
+def words(src, folder):
+    "Markdown with its links relative to the README; code in the prose stays as it is."
+    fences = re.split(r'(^```.*?^```)', src, flags=re.M | re.S)
+    return ''.join(s if s.startswith('```') else LINK.sub(rf'\1{folder}/', s) for s in fences)
+
+def shown(cell, picture):
+    "A code cell's source and outputs, as far as its directives let them be seen."
+    src = text(cell['source'])
+    code = re.sub(r'^\s*#\|.*\n?', '', src, flags=re.M).strip()
+    parts = [f'```python\n{code}\n```'] if code and option(src, 'echo') != 'false' else []
+    if option(src, 'output') != 'false': parts += [output(o, src, picture) for o in cell['outputs']]
+    return parts
 
 def readme(nb, cfg, images, here):
-    "The README's text; pictures are written into `images`, links are made relative to the folder `here`."
-    pngs, parts, rel = [], [], lambda p: Path(os.path.relpath(p, here)).as_posix()
+    """The README's text; pictures are written into `images`, links are made relative to the folder
+    `here`."""
+    pngs, parts = [], []
+    def relative(path): return Path(os.path.relpath(path, here)).as_posix()
     def picture(png):
         pngs.append(images/f'readme-{len(pngs) + 1}.png')
         images.mkdir(parents=True, exist_ok=True)
         pngs[-1].write_bytes(png)
-        return rel(pngs[-1])
+        return relative(pngs[-1])
     for cell in nb['cells']:
         src = text(cell['source'])
-        if cell['cell_type'] == 'markdown':
-            fences = re.split(r'(^```.*?^```)', src, flags=re.M | re.S)  # code in the prose stays as it is
-            parts.append(''.join(s if s.startswith('```') else LINK.sub(rf'\1{rel(images.parent)}/', s) for s in fences))
-        elif cell['cell_type'] == 'code' and not HIDE.search(src):
-            code = re.sub(r'^\s*#\|.*\n?', '', src, flags=re.M).strip()
-            if code and option(src, 'echo') != 'false': parts.append(f'```python\n{code}\n```')
-            if option(src, 'output') != 'false': parts += [output(o, src, picture) for o in cell['outputs']]
+        if cell['cell_type'] == 'markdown': parts.append(words(src, relative(images.parent)))
+        elif cell['cell_type'] == 'code' and not HIDE.search(src): parts += shown(cell, picture)
     for old in set(images.glob('readme-*.png')) - set(pngs): old.unlink()
-    parts = [p.strip() for p in parts if p.strip()]
+    parts = [part.strip() for part in parts if part.strip()]
     title, *rest = parts[0].split('\n\n', 1) if parts else [f"# {cfg['title']}"]
-    return '\n\n'.join(['<!-- Made from nbs/index.ipynb by `make readme`: edit there. -->', title, badges(cfg), *rest, *parts[1:]]) + '\n'
+    note = '<!-- Made from nbs/index.ipynb by `make readme`: edit there. -->'
+    return '\n\n'.join([note, title, badges(cfg), *rest, *parts[1:]]) + '\n'
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
@@ -63,6 +81,7 @@ def main():
     config = ConfigParser(delimiters=['='])
     config.read(a.settings, encoding='utf-8')
     nb = json.loads(a.notebook.read_text(encoding='utf-8'))
-    a.readme.write_text(readme(nb, config['DEFAULT'], a.notebook.parent/'images', a.readme.parent), encoding='utf-8')
+    made = readme(nb, config['DEFAULT'], a.notebook.parent/'images', a.readme.parent)
+    a.readme.write_text(made, encoding='utf-8')
 
 if __name__ == '__main__': main()
