@@ -76,11 +76,11 @@ def turns(method, args):
     "Medians of TensorFlow's steps and of ours, in two precisions; which TensorFlow it was."
     import torch
     from sgn_nb.nets import net_maker
-    from sgn_nb.speed import in_turn, stepper
+    from sgn_nb.speed import interleaved_times, step_job
     theirs = Theirs(args.python, method, torch.get_num_threads())
     ours = sum(w.numel() for w in net_maker('wrn28_2', (3, 32, 32))(K if method == 'ce' else 2*(K-1)).parameters())
     if theirs.weights != ours: raise ValueError(f'the networks must be equal, got {theirs.weights} and {ours} weights')
-    took = in_turn({'TensorFlow, fp32': theirs, **{f'ours, {p}': stepper(method, 'wrn28_2', BATCH, p) for p in ('fp32', 'bf16')}}, args.rounds)
+    took = interleaved_times({'TensorFlow, fp32': theirs, **{f'ours, {p}': step_job(method, 'wrn28_2', BATCH, p) for p in ('fp32', 'bf16')}}, args.rounds)
     theirs.process.terminate()
     return took, theirs.version
 

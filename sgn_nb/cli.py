@@ -369,7 +369,7 @@ def sgn_report(
     import numpy as np
     import pandas as pd
     from sgn_nb.classifier import SGNClassifier
-    from sgn_nb.label_report import doubts, summary_line, write_report
+    from sgn_nb.label_report import caveats, noise_estimate, report_summary, write_report
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
     data = _report_data(folder, labels, file_column, label_column, classes, unlisted, image_size)
     _check_place(out)
@@ -378,10 +378,12 @@ def sgn_report(
     clf = SGNClassifier(method, _settings(settings), net, epochs, flip=flip, val_share=val_share,
                         random_state=seed, device=device, checkpoint=checkpoint, verbose=True)
     clf.fit(data.train.x, np.array(data.classes)[data.train.y])
-    write_report(clf, data.train.x, out, files, f'Labels of {data.name}', most)
+    estimate = noise_estimate(clf.labels_)
+    write_report(clf, data.train.x, out, files, f'Labels of {data.name}', most, estimate)
     for part in checkpoint.parent.glob(f'{checkpoint.name}.*'): part.unlink()
-    for sentence in doubts(clf): print(f'sgn_report: {sentence}', file=sys.stderr)
-    print(f'\n{summary_line(clf, pd.read_csv(Path(out)/"report.csv"))}')
+    for sentence in caveats(clf, estimate): print(f'sgn_report: {sentence}', file=sys.stderr)
+    table = pd.read_csv(Path(out)/'report.csv')
+    print(f'\n{report_summary(table, estimate)}')
     print(f'Open {Path(out)/"report.html"} in a browser to go through them.')
     return out
 
@@ -399,14 +401,14 @@ def sgn_bench(
     "Measure training steps, the loop, the data path and the losses beside the machine's limits, and say which goals are met."
     from sgn_nb.files import written
     from sgn_nb.records import to_json
-    from sgn_nb.speed import bench, goals, speed_table
+    from sgn_nb.speed import bench, goal_table, step_table
     net = net or ('wrn10_1' if quick else 'wrn28_2')
     if batch is None: batch = 8 if quick else 128
     if rounds is None: rounds = 1 if quick else 5
     choice = {'methods': _split(methods)} if methods else {}
     record = bench(net, batch, precision, device, rounds=rounds, quick=quick,
                    progress='sgn_bench', **choice)
-    print(f'{speed_table(record)}\n\n{goals(record)}')
+    print(f'{step_table(record)}\n\n{goal_table(record)}')
     if out:
         with written(out) as tmp: tmp.write_text(to_json(record), encoding='utf-8')
     return record

@@ -15,10 +15,14 @@ from torch import Tensor
 def upcast(
     *xs,  # tensors, arrays, lists or numbers
 ):        # the same as float32 or float64 tensors; a single one comes back bare
-    "A precision that logarithms and densities can bear: half goes up to float32, integers become floats, the rest is kept."
-    xs = [torch.as_tensor(x) for x in xs]
-    xs = [x.float() if x.dtype in (torch.float16, torch.bfloat16) else x if x.is_floating_point() else x.to(torch.get_default_dtype()) for x in xs]
+    "A precision that logarithms can bear: half goes up to float32, integers become floats."
+    xs = [_upcast(torch.as_tensor(x)) for x in xs]
     return xs[0] if len(xs)==1 else xs
+
+def _upcast(x):
+    if x.dtype in (torch.float16, torch.bfloat16): return x.float()
+    if x.is_floating_point(): return x
+    return x.to(torch.get_default_dtype())
 
 # %% ../nbs/00_compositional.ipynb #cce4db00
 def _parts(
@@ -29,11 +33,14 @@ def _parts(
 )->Tensor:          # `x`, ready for arithmetic
     "The gate for compositions: the shape is always checked, the numbers if `validate`."
     x = upcast(x)
-    if x.ndim<1 or x.shape[-1]<2: raise ValueError(f'{name} must have K >= 2 parts on its last axis, got shape {tuple(x.shape)}')
+    if x.ndim<1 or x.shape[-1]<2:
+        raise ValueError(f'{name} must have K >= 2 parts on its last axis, '
+                         f'got shape {tuple(x.shape)}')
     if not validate: return x
     ok = x.isfinite() & (x >= 0 if zeros else x > 0)
     if not ok.all(): _refuse(x, ok, name, '>= 0' if zeros else '> 0')
-    if zeros and not x.any(-1).all(): raise ValueError(f'{name} must have a positive part in every row, got a row of zeros')
+    if zeros and not x.any(-1).all():
+        raise ValueError(f'{name} must have a positive part in every row, got a row of zeros')
     return x
 
 # %% ../nbs/00_compositional.ipynb #5bb6c688
@@ -42,13 +49,15 @@ def _refuse(x, ok, name, want):
     at = (~ok).nonzero()[0].tolist()
     value = x[tuple(at)].item()
     hint = '' if value else '; replace zeros with multi_replace'
-    raise ValueError(f'{name} must be finite and {want}, got {value:g} at {at} ({int((~ok).sum())} of {x.numel()} parts){hint}')
+    raise ValueError(f'{name} must be finite and {want}, '
+                     f'got {value:g} at {at} ({int((~ok).sum())} of {x.numel()} parts){hint}')
 
 # %% ../nbs/00_compositional.ipynb #b659de5b
 def _pair(p, q, validate=True):
     "`_parts` of two compositions that must have the same number of parts."
     p,q = _parts(p, 'p', validate),_parts(q, 'q', validate)
-    if p.shape[-1] != q.shape[-1]: raise ValueError(f'q must have as many parts as p ({p.shape[-1]}), got {q.shape[-1]}')
+    if p.shape[-1] != q.shape[-1]:
+        raise ValueError(f'q must have as many parts as p ({p.shape[-1]}), got {q.shape[-1]}')
     return p,q
 
 # %% ../nbs/00_compositional.ipynb #cc58d75e
@@ -66,13 +75,15 @@ def multi_replace(
     delta=None,     # what a zero becomes, a share > 0; `1/K^2` if None
     validate=True,  # look at the numbers? False in a training step
 )->Tensor:          # composition without zeros, `[..., K]`
-    "Replace zeros by `delta` and shrink the other parts by a common factor. Martín-Fernández et al. 2003."
+    "Replace zeros by `delta`, shrink the other parts by one factor. Martín-Fernández et al. 2003."
     p = _parts(p, 'p', validate, zeros=True)
     delta = 1/p.shape[-1]**2 if delta is None else delta
     if not delta>0: raise ValueError(f'delta must be > 0, got {delta}')
     zero = p == 0
     keep = 1 - delta*zero.to(p.dtype).sum(-1, keepdim=True)
-    if validate and not (keep>0).all(): raise ValueError(f'delta must be below 1/(zeros in a row) = 1/{int(zero.sum(-1).max())}, got {delta}')
+    if validate and not (keep>0).all():
+        most = int(zero.sum(-1).max())
+        raise ValueError(f'delta must be below 1/(zeros in a row) = 1/{most}, got {delta}')
     return torch.where(zero, delta, keep*closure(p, validate=False))
 
 # %% ../nbs/00_compositional.ipynb #04964d30
@@ -117,7 +128,9 @@ def clr(
 def _coords(z, least=1):
     "Coordinates: any real numbers will do, if there are enough of them."
     z = upcast(z)
-    if z.ndim<1 or z.shape[-1]<least: raise ValueError(f'z must have at least {least} numbers on its last axis, got shape {tuple(z.shape)}')
+    if z.ndim<1 or z.shape[-1]<least:
+        raise ValueError(f'z must have at least {least} numbers on its last axis, '
+                         f'got shape {tuple(z.shape)}')
     return z
 
 # %% ../nbs/00_compositional.ipynb #bccc30e0
@@ -158,7 +171,8 @@ def distance(
 # %% ../nbs/00_compositional.ipynb #f3a83adc
 def _ref(ref_idx, K):
     "Position 0..K-1 of the reference part."
-    if not -K <= ref_idx < K: raise ValueError(f'ref_idx must be in {-K}..{K-1} for K = {K} parts, got {ref_idx}')
+    if not -K <= ref_idx < K:
+        raise ValueError(f'ref_idx must be in {-K}..{K-1} for K = {K} parts, got {ref_idx}')
     return ref_idx % K
 
 # %% ../nbs/00_compositional.ipynb #119b81ec
@@ -167,9 +181,11 @@ def alr(
     ref_idx=-1,     # which part all others are compared with
     validate=True,  # look at the numbers? False in a training step
 )->Tensor:          # `[..., K-1]` (nats), unbounded
-    "Additive log-ratio: the log of every part over part `ref_idx`. Slides, log-ratio transforms, 1)."
-    logp = _parts(p, 'p', validate).log(); r = _ref(ref_idx, logp.shape[-1])
-    return torch.cat([logp[...,:r], logp[...,r+1:]], -1) - logp[...,r:r+1]
+    "Additive log-ratio: log of every part over part `ref_idx`. Slides, log-ratio transforms, 1)."
+    logp = _parts(p, 'p', validate).log()
+    r = _ref(ref_idx, logp.shape[-1])
+    before,reference,after = logp[...,:r],logp[...,r:r+1],logp[...,r+1:]
+    return torch.cat([before, after], -1) - reference
 
 # %% ../nbs/00_compositional.ipynb #2e4e2d83
 def alr_inv(
@@ -177,8 +193,11 @@ def alr_inv(
     ref_idx=-1,  # which part the others were compared with
 )->Tensor:       # composition, `[..., K]`
     "Inverse of `alr`: softmax, with a 0 put in at `ref_idx`."
-    z = _coords(z); r = _ref(ref_idx, z.shape[-1]+1)
-    return torch.cat([z[...,:r], torch.zeros_like(z[...,:1]), z[...,r:]], -1).softmax(-1)
+    z = _coords(z)
+    r = _ref(ref_idx, z.shape[-1]+1)
+    before,after = z[...,:r],z[...,r:]
+    reference = torch.zeros_like(z[...,:1])
+    return torch.cat([before, reference, after], -1).softmax(-1)
 
 # %% ../nbs/00_compositional.ipynb #19f1f8a6
 def helmert(
@@ -188,25 +207,41 @@ def helmert(
 )->Tensor:                # `V^T`, `[K-1, K]`: orthonormal rows, each summing to 0
     "Helmert's basis of the plane that `clr` maps onto; its first row is (1, -1, 0, ...)/√2."
     if K != int(K) or K<2: raise ValueError(f'K must be an integer >= 2, got {K}')
-    K = int(K); n = torch.arange(1, K, dtype=torch.float64)[:,None]
-    ones,eye = torch.ones(K-1, K, dtype=torch.float64),torch.eye(K, dtype=torch.float64)
-    return ((ones.tril() - n*eye[1:]) / (n*(n+1)).sqrt()).to(dtype).to(device)
+    K = int(K)
+    n = torch.arange(1, K, dtype=torch.float64)[:,None]
+    below = torch.ones(K-1, K, dtype=torch.float64).tril()
+    diagonal = torch.eye(K, dtype=torch.float64)[1:]
+    V = (below - n*diagonal) / (n*(n+1)).sqrt()
+    return V.to(dtype).to(device)
 
 # %% ../nbs/00_compositional.ipynb #6bbb3224
 def sbp_basis(
     sbp:Tensor,  # the cuts, `[K-1, K]`, of 1 (one side), -1 (other side), 0 (not involved)
 )->Tensor:       # `V^T`, `[K-1, K]`, float64 for integer cuts
-    "The orthonormal basis of a sequential binary partition; coordinate n is the balance of cut n. Egozcue & Pawlowsky-Glahn 2005."
-    sbp = torch.as_tensor(sbp); cuts = sbp.cpu().double(); K = cuts.shape[-1] if cuts.ndim==2 else 0
-    if K<2 or len(cuts)!=K-1: raise ValueError(f'sbp must have shape [K-1, K] with K >= 2, got {tuple(sbp.shape)}')
+    "Basis of a sequential binary partition; z_n balances cut n. Egozcue & Pawlowsky-Glahn 2005."
+    sbp = torch.as_tensor(sbp)
+    cuts = _check_cuts(sbp)
     plus,minus = (cuts==1).double(),(cuts==-1).double()
     r,s = plus.sum(-1, keepdim=True),minus.sum(-1, keepdim=True)
-    for i in range(K-1):
-        if not (r[i]*s[i]>0 and set(cuts[i].tolist()) <= {-1, 0, 1}): raise ValueError(f'sbp must hold 1, -1 and 0 only, with both 1 and -1 in every row, got row {i} = {sbp[i].tolist()}')
     V = plus*(s/(r*(r+s))).sqrt() - minus*(r/(s*(r+s))).sqrt()
-    off = (V@V.T).fill_diagonal_(0).abs()
-    if off.max()>1e-9: raise ValueError(f'sbp must be nested cuts, got rows {divmod(int(off.argmax()), K-1)} that overlap')
-    return V.to(upcast(sbp).dtype if sbp.is_floating_point() else V.dtype).to(sbp.device)
+    overlap = (V@V.T).fill_diagonal_(0).abs()
+    if overlap.max()>1e-9:
+        rows = divmod(int(overlap.argmax()), len(cuts))
+        raise ValueError(f'sbp must be nested cuts, got rows {rows} that overlap')
+    dtype = upcast(sbp).dtype if sbp.is_floating_point() else V.dtype
+    return V.to(dtype).to(sbp.device)
+
+def _check_cuts(sbp):
+    "The cuts in float64, or a `ValueError`."
+    cuts = sbp.cpu().double()
+    K = cuts.shape[-1] if cuts.ndim==2 else 0
+    if K<2 or len(cuts)!=K-1:
+        raise ValueError(f'sbp must have shape [K-1, K] with K >= 2, got {tuple(sbp.shape)}')
+    for i,row in enumerate(cuts.tolist()):
+        if set(row)-{0} != {1, -1}:
+            raise ValueError('sbp must hold 1, -1 and 0 only, with both 1 and -1 in every row, '
+                             f'got row {i} = {sbp[i].tolist()}')
+    return cuts
 
 # %% ../nbs/00_compositional.ipynb #44845b05
 def _steps(like, K):
@@ -218,12 +253,18 @@ def _steps(like, K):
 def _basis(basis, like, K, validate=True):
     "A custom `V^T` in the dtype and on the device of `like`, checked."
     basis = torch.as_tensor(basis)
-    if tuple(basis.shape) != (K-1, K): raise ValueError(f'basis must have shape {(K-1, K)} for K = {K} parts, got {tuple(basis.shape)}')
+    if tuple(basis.shape) != (K-1, K):
+        raise ValueError(f'basis must have shape {(K-1, K)} for K = {K} parts, '
+                         f'got {tuple(basis.shape)}')
     if validate:
         B = basis.detach().cpu().double()
-        off,lean = (B@B.T - torch.eye(K-1, dtype=B.dtype)).abs().max(),B.sum(-1).abs().max()
-        if not off  <= 1e-4: raise ValueError(f'basis must have orthonormal rows, got products that are off by {off:.2g}')
-        if not lean <= 1e-4: raise ValueError(f'basis must have rows that sum to 0, got a sum of {lean:.2g}')
+        off = (B@B.T - torch.eye(K-1, dtype=B.dtype)).abs().max()
+        if not off <= 1e-4:
+            raise ValueError('basis must have orthonormal rows, '
+                             f'got products that are off by {off:.2g}')
+        lean = B.sum(-1).abs().max()
+        if not lean <= 1e-4:
+            raise ValueError(f'basis must have rows that sum to 0, got a sum of {lean:.2g}')
     return basis.to(like)
 
 # %% ../nbs/00_compositional.ipynb #794b1afe
@@ -237,11 +278,13 @@ def ilr(
     basis=None,     # `V^T`, `[K-1, K]`; Helmert's if None, without ever building it
     validate=True,  # look at the numbers? False in a training step
 )->Tensor:          # coordinates, `[..., K-1]` (nats), unbounded
-    "Isometric log-ratio `V^T clr(p)`: ordinary distances here are Aitchison's. Slides, log-ratio transforms, 3)."
-    c = clr(p, validate); K = c.shape[-1]
+    "Isometric log-ratio `V^T clr(p)`: keeps Aitchison's distances. Slides, log-ratio transforms, 3)."
+    c = clr(p, validate)
+    K = c.shape[-1]
     if basis is not None: return _matmul(c, _basis(basis, c, K, validate).mT)
     n,length = _steps(c, K)
-    return (c.cumsum(-1)[...,:-1] - n*c[...,1:]) / length
+    before = c.cumsum(-1)[...,:-1]
+    return (before - n*c[...,1:]) / length
 
 # %% ../nbs/00_compositional.ipynb #c2dc2dff
 def ilr_inv(
@@ -250,8 +293,10 @@ def ilr_inv(
     validate=True,  # check a custom basis? False in a training step
 )->Tensor:          # composition, `[..., K]`
     "Inverse of `ilr`: `softmax(V z)`. Slides (3)."
-    z = _coords(z); K = z.shape[-1]+1
+    z = _coords(z)
+    K = z.shape[-1]+1
     if basis is not None: return _matmul(z, _basis(basis, z, K, validate)).softmax(-1)
     n,length = _steps(z, K)
     u = z/length
-    return F.pad(-(u.cumsum(-1) + n*u), (1, 0)).softmax(-1)
+    logits = F.pad(-(u.cumsum(-1) + n*u), (1, 0))
+    return logits.softmax(-1)

@@ -15,14 +15,18 @@ def _matched(ours, theirs):
     "The two lists of parameters, or a `ValueError` where the architectures differ."
     ours,theirs = list(ours.parameters()),list(theirs.parameters())
     a,b = [[tuple(p.shape) for p in ps] for ps in (ours, theirs)]
-    if len(a)!=len(b): raise ValueError(f'net must have the architecture of the average: {len(a)} parameters, got {len(b)}')
+    if len(a)!=len(b):
+        raise ValueError(f'net must have the architecture of the average: {len(a)} parameters, '
+                         f'got {len(b)}')
     for i,(s,t) in enumerate(zip(a, b)):
-        if s!=t: raise ValueError(f'net must have the architecture of the average: parameter {i} has shape {s}, got {t}')
+        if s!=t:
+            raise ValueError('net must have the architecture of the average: '
+                             f'parameter {i} has shape {s}, got {t}')
     return ours,theirs
 
 # %% ../nbs/04_ema.ipynb #853b942d
 class EMA(nn.Module):
-    "A copy of `net` whose parameters follow `net`'s at rate `1-beta` a step; its BatchNorm statistics are its own."
+    "A copy of `net` that follows it at rate `1-beta` a step; its BatchNorm statistics are its own."
     def __init__(self,
         net:nn.Module,      # copied with its present weights; never changed
         beta:float,         # share of the average kept at each step, in [0, 1); 0 follows at once
@@ -30,7 +34,8 @@ class EMA(nn.Module):
     ):
         if not 0<=beta<1: raise ValueError(f'beta must be in [0, 1), got {beta}')
         super().__init__()
-        self.net,self.beta,self.warmup = deepcopy(net).requires_grad_(False),beta,warmup
+        self.net = deepcopy(net).requires_grad_(False)
+        self.beta,self.warmup = beta,warmup
         if warmup: self.register_buffer('updates', torch.zeros(()))
         self.train(net.training)
 
@@ -44,6 +49,6 @@ class EMA(nn.Module):
         "`average ← beta average + (1-beta) net`, parameters only, all of them in one call."
         ours,theirs = _matched(self.net, net)
         if not self.warmup: return torch._foreach_lerp_(ours, theirs, 1-self.beta)
-        share = 1-((1+self.updates)/(10+self.updates)).clamp(max=self.beta)     # stays on the device
-        torch._foreach_lerp_(ours, theirs, [share]*len(ours))
+        beta = ((1+self.updates)/(10+self.updates)).clamp(max=self.beta)        # stays on the device
+        torch._foreach_lerp_(ours, theirs, [1-beta]*len(ours))
         self.updates += 1

@@ -16,7 +16,9 @@ def _check_shape(name, x, d, last):
     "`x` must have the shape of the residual `d`, with `last` coordinates."
     if d.ndim==0: raise ValueError('d must have the shape [..., K-1], got a scalar')
     want = [*d.shape[:-1], last]
-    if list(x.shape)!=want: raise ValueError(f'{name} must have shape {want} beside d {list(d.shape)}, got {list(x.shape)}')
+    if list(x.shape)!=want:
+        raise ValueError(f'{name} must have shape {want} beside d {list(d.shape)}, '
+                         f'got {list(x.shape)}')
 
 # %% ../nbs/02_gaussian.ipynb #c9462d1a
 _log2pi = math.log(2*math.pi)
@@ -37,7 +39,7 @@ def _square(v):
     return torch.linalg.vector_norm(v, dim=-1, keepdim=True).square()
 
 def _solve(d, r):
-    "`s = S⁻¹d` for `S = I + r rᵀ`, by Sherman and Morrison, `k = 1+|r|²` and `b = r·d/k`; S is symmetric."
+    "`s = S⁻¹d` for `S = I + r rᵀ` (Sherman and Morrison), `k = 1+|r|²`, `b = r·d/k`; S is symmetric."
     k = 1 + _square(r)
     b = (r*d).sum(-1, keepdim=True)/k
     return torch.addcmul(d, r, b, value=-1),k,b
@@ -53,9 +55,13 @@ class _RankOne(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        (d,r,*kept),g = ctx.saved_tensors,g[..., None]
+        d,r,*kept = ctx.saved_tensors
         s,k,b = _solve(d, r) if torch.is_grad_enabled() else kept        # enabled: for a second derivative
-        return torch.addcmul(s, r, b/k, value=-1).mul_(g),(r*(g*(b*b+2)/k)).addcmul_(s, g*b*(k+1)/k, value=-1)
+        g = g[..., None]
+        grad_d = torch.addcmul(s, r, b/k, value=-1).mul_(g)
+        along_r,along_s = g*(b*b+2)/k,g*b*(k+1)/k
+        grad_r = (r*along_r).addcmul_(s, along_s, value=-1)
+        return grad_d,grad_r
 
 # %% ../nbs/02_gaussian.ipynb #547eb15a
 def rank_one_nll(
@@ -74,13 +80,16 @@ def loss_weight(
     *,
     log_var:Tensor=None,  # or the isotropic log variance, `[..., 1]`
 )->Tensor:                # `[...]`, > 0; at most 1 for the rank-one scale
-    "What is left of an example's pull on the mean: `|Sigma⁻¹d|/|d|`; isotropic `1/sigma²`. At `d=0` the limit along `r`."
-    if (r is None)==(log_var is None): raise ValueError('give either r or log_var, got ' + ('neither' if r is None else 'both'))
+    "What is left of an example's pull on the mean: `|Sigma⁻¹d|/|d|`; at `d=0` the limit along `r`."
+    if (r is None)==(log_var is None):
+        raise ValueError('give either r or log_var, got ' + ('neither' if r is None else 'both'))
     if r is None:
         _check_shape('log_var', log_var, d, 1)
         return (-upcast(log_var)[..., 0]).exp()
     _check_shape('r', r, d, d.shape[-1] if d.ndim else 1)
     d,r = upcast(d, r)
     s,k,_ = _solve(d, r)
-    a,pull = [torch.linalg.vector_norm(v, dim=-1) for v in (d, _solve(s, r)[0])]
-    return torch.where(a>0, pull/torch.where(a>0, a, 1.), k[..., 0]**-2)
+    pull,_,_ = _solve(s, r)
+    length,strength = [torch.linalg.vector_norm(v, dim=-1) for v in (d, pull)]
+    ratio = strength/torch.where(length>0, length, 1.)
+    return torch.where(length>0, ratio, k[..., 0]**-2)
