@@ -77,7 +77,8 @@ def run(path, flags):
 def show(path, count, output, seconds):
     "One line, and all that was printed where something failed."
     mark = 'FAILED' if count['failed'] else 'ok    '
-    print(f'{mark} {path.relative_to(ROOT).with_suffix('').as_posix():40} {seconds:6.1f} s', flush=True)
+    name = path.relative_to(ROOT).with_suffix('').as_posix()
+    print(f'{mark} {name:40} {seconds:6.1f} s', flush=True)
     if count['failed']: print(output, flush=True)
 
 def run_all(flags):
