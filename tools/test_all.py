@@ -77,7 +77,7 @@ def run(path, flags):
 def show(path, count, output, seconds):
     "One line, and all that was printed where something failed."
     mark = 'FAILED' if count['failed'] else 'ok    '
-    name = path.relative_to(ROOT).with_suffix('').as_posix()
+    name = path.relative_to(ROOT).with_suffix('').as_posix().removeprefix('nbs/')
     print(f'{mark} {name:40} {seconds:6.1f} s', flush=True)
     if count['failed']: print(output, flush=True)
 
