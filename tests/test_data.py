@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 import pytest
 from conftest import ended, posix
 from sgn_nb.records import load_record
