@@ -75,8 +75,10 @@ def test_a_broken_page_fails(site, what):
     "Each way to break a page is noticed, and named."
     added, expected = BROKEN[what]
     ema = page(site, 'ema.html')
-    whole, up = ema.read_text(encoding='utf-8'), '/'.join(['.'] + ['..']*len(ema.parent.relative_to(site).parts))
-    ema.write_text(whole.replace('</main>', added.replace('UP', up) + '</main>'), encoding='utf-8')
+    whole = ema.read_text(encoding='utf-8')
+    up = '/'.join(['.'] + ['..']*len(ema.parent.relative_to(site).parts))
+    broken = whole.replace('</main>', added.replace('UP', up) + '</main>')
+    ema.write_text(broken, encoding='utf-8')
     try: code, said = check(site)
     finally: ema.write_text(whole, encoding='utf-8')
     assert code == 1 and expected in said, said
@@ -104,8 +106,9 @@ def test_no_site_is_an_error(tmp_path):
 def test_sidebar_names_every_notebook_once():
     "Whoever adds a notebook says in which section of nbs/sidebar.yml it is read."
     listed = re.findall(r'- (\S+\.ipynb)', (ROOT/'nbs/sidebar.yml').read_text())
-    notebooks = (p.relative_to(ROOT/'nbs').as_posix() for p in files(ROOT/'nbs', '*.ipynb'))
-    assert sorted(listed) == sorted(name for name in notebooks if not re.search(r'(^|/)[_.]', name))
+    notebooks = [p.relative_to(ROOT/'nbs').as_posix() for p in files(ROOT/'nbs', '*.ipynb')]
+    read = [name for name in notebooks if not re.search(r'(^|/)[_.]', name)]
+    assert sorted(listed) == sorted(read)
 
 @needs_site
 def test_the_playground_agrees_with_the_package():

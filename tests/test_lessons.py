@@ -29,7 +29,8 @@ STATEMENTS = {  # name -> lesson, what it must say
 EXERCISE = re.compile(r'\*\*(\d)\..*?<details><summary>Solution</summary>\n\n(.*?)</details>', re.S)
 
 FOLDER = NBS/'lessons' if (NBS/'lessons').exists() else NBS  # of the lessons
-NOTEBOOKS = {p.relative_to(NBS).with_suffix('').as_posix(): p for p in sorted(NBS.rglob('[!_.]*.ipynb'))}
+NOTEBOOKS = {p.relative_to(NBS).with_suffix('').as_posix(): p
+             for p in sorted(NBS.rglob('[!_.]*.ipynb'))}
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 def lesson(name): return cells(FOLDER/f'{name}.ipynb')

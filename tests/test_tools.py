@@ -79,14 +79,19 @@ def test_readme_from_a_notebook(toy):
     assert [p.name for p in (toy.root/'nbs/images').iterdir()] == ['readme-1.png']
 
 def test_sidebar_from_folders(toy):
-    "Readers in their order, packages in theirs, numbers within; what has no title comes last; no drafts, no empty section."
+    """Readers in their order, packages in theirs, numbers within; what has no title comes last; no
+    drafts, no empty section."""
     shutil.copy(ROOT/'tools/make_sidebar.py', toy.root/'tools')
-    for o in ('zoo/00_z', 'api/data/01_b', 'api/data/00_a', 'api/base/00_e', 'api/00_nets', 'lessons/00_l', '00_loose', 'index',
-              'lessons/_draft', '_proc/x'): toy(f'{o}.ipynb', md('# x'))
+    for name in ('zoo/00_z', 'api/data/01_b', 'api/data/00_a', 'api/base/00_e', 'api/00_nets',
+                 'lessons/00_l', '00_loose', 'index', 'lessons/_draft', '_proc/x'):
+        toy(f'{name}.ipynb', md('# x'))
     (toy.root/'nbs/images').mkdir()
     run(sys.executable, 'tools/make_sidebar.py', cwd=toy.root)
-    lines = [l.strip().removeprefix('- ') for l in (toy.root/'nbs/sidebar.yml').read_text().splitlines()]
-    assert [l for l in lines if 'section' in l or 'ipynb' in l] == [
-        'index.ipynb', '00_loose.ipynb', 'section: Lessons', 'lessons/00_l.ipynb', 'section: Reference', 'api/00_nets.ipynb', 'section: Base',
-        'api/base/00_e.ipynb', 'section: Data', 'api/data/00_a.ipynb', 'api/data/01_b.ipynb', 'section: Zoo', 'zoo/00_z.ipynb']
-    assert yaml.safe_load((toy.root/'nbs/sidebar.yml').read_text())['website']['sidebar']['contents'][0] == 'index.ipynb'
+    made = (toy.root/'nbs/sidebar.yml').read_text()
+    lines = [line.strip().removeprefix('- ') for line in made.splitlines()]
+    assert [line for line in lines if 'section' in line or 'ipynb' in line] == [
+        'index.ipynb', '00_loose.ipynb', 'section: Lessons', 'lessons/00_l.ipynb',
+        'section: Reference', 'api/00_nets.ipynb', 'section: Base', 'api/base/00_e.ipynb',
+        'section: Data', 'api/data/00_a.ipynb', 'api/data/01_b.ipynb', 'section: Zoo',
+        'zoo/00_z.ipynb']
+    assert yaml.safe_load(made)['website']['sidebar']['contents'][0] == 'index.ipynb'

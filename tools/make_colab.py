@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = 'Lessons', 'Results'
 BADGE = '[![Open in Colab]'
+ON_COLAB = 'except ImportError:  # on Colab'
 
 
 def notebooks():
@@ -20,7 +21,7 @@ def notebooks():
     return re.findall(r'- (\S+\.ipynb)', ''.join(listed))
 
 def cell(kind, name, source, **more):
-    "A cell whose id follows from the notebook's name, so that the next run replaces it."
+    "A cell whose id follows from the notebook's name, so that it stays the same."
     digest = hashlib.sha256(f'colab {kind} {name}'.encode()).hexdigest()
     return dict(cell_type=kind, id=digest[:8], metadata={},
                 source=source.splitlines(keepends=True), **more)
@@ -28,7 +29,7 @@ def cell(kind, name, source, **more):
 def cells(name, cfg):
     "The two cells of the notebook `name`, a path below `nbs/`: every URL from settings.ini."
     folder = PurePosixPath('nbs', name).parent
-    picture = Path(os.path.relpath('nbs/images/colab.svg', folder)).as_posix()
+    picture = os.path.relpath('nbs/images/colab.svg', folder).replace(os.sep, '/')
     git, repo = cfg['git_url'], cfg['repo']
     colab = git.replace('https://github.com', 'https://colab.research.google.com/github')
     badge = f"{BADGE}({picture})]({colab}/blob/{cfg['branch']}/nbs/{name})"
@@ -37,18 +38,18 @@ def cells(name, cfg):
     fetch = f'''#| hide
 #| eval: false
 try: import {cfg['lib_name']}
-except ImportError:  # on Colab
+{ON_COLAB}
     get_ipython().system('{install}')
     get_ipython().run_line_magic('cd', '{repo}/{folder}')'''
     return [cell('markdown', name, badge),
             cell('code', name, fetch, execution_count=None, outputs=[])]
 
+def is_title(cell): return cell['cell_type'] == 'markdown' and cell['source'][0].startswith('# ')
+
 def is_made(cell):
     "One of the two cells, perhaps made when the notebook had another name."
     source = ''.join(cell['source'])
-    return source.startswith(BADGE) or 'except ImportError:  # on Colab' in source
-
-def is_title(cell): return cell['cell_type'] == 'markdown' and cell['source'][0].startswith('# ')
+    return source.startswith(BADGE) or ON_COLAB in source
 
 def add_cells(path, made):
     "Put the cells below the title; those of an earlier run go."

@@ -1,11 +1,22 @@
-"The site in _docs/, without Quarto: nbdev processes the notebooks, smalldocs lays them out, KaTeX comes from this machine."
-import base64, json, os, posixpath, re, shutil, struct, sys
-from pathlib import Path, PurePosixPath
+"""The site in _docs/, without Quarto: nbdev processes the notebooks, smalldocs lays them out, KaTeX
+comes from this machine."""
+import base64
+import json
+import os
+import posixpath
+import re
+import shutil
+import struct
+import sys
+from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]  # where Debian and Ubuntu put it
+# Where Debian and Ubuntu put it.
+KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]
 FORMULAS = 'site_libs/katex'  # where the site keeps it
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
+STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
+          r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
 # A page opened from the disk may load a script, but not fetch a file.
 LOAD = '''index = await new Promise((done, fail) => {
         const s = document.createElement("script");
@@ -14,7 +25,9 @@ LOAD = '''index = await new Promise((done, fail) => {
       });'''
 
 try: from smalldocs import config, layout, site
-except ImportError: sys.exit(f'smalldocs is missing from {sys.executable}: `make docs` installs it, or pip install -e ".[dev,docs]"')
+except ImportError:
+    sys.exit(f'smalldocs is missing from {sys.executable}: '
+             '`make docs` installs it, or pip install -e ".[dev,docs]"')
 
 
 def katex():
@@ -23,12 +36,17 @@ def katex():
         if (folder/'contrib/auto-render.js').exists(): return folder
     sys.exit(f"KaTeX is in none of {', '.join(map(str, KATEX))}: apt-get install libjs-katex")
 
+def without_links(fence): return re.sub(r'\[(`[^`\n]+`)\]\(http[^)\s]*\)', r'\1', fence[0])
+
 def mend(path):
-    "nbdev links names in a signature's comments as in words; between code fences that is no link, but noise."
+    """nbdev links names in a signature's comments as in words; between code fences that is no link,
+    but noise."""
     nb = json.loads(path.read_text(encoding='utf-8'))
-    for data in (o['data'] for c in nb['cells'] for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})):
+    outputs = [o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])]
+    for data in outputs:
+        if 'text/markdown' not in data: continue
         words = ''.join(data['text/markdown'])
-        data['text/markdown'] = re.sub(r'^```.*?^```', lambda m: re.sub(r'\[(`[^`\n]+`)\]\(http[^)\s]*\)', r'\1', m[0]), words, flags=re.M | re.S)
+        data['text/markdown'] = re.sub(r'^```.*?^```', without_links, words, flags=re.M | re.S)
     path.write_text(json.dumps(nb), encoding='utf-8')
 
 class Site(site.Site):
@@ -39,7 +57,8 @@ class Site(site.Site):
         return page
 
     def resolve(self, href, page, record=True):
-        target = posixpath.normpath(posixpath.join(str(page.src.parent), href)) if page else href
+        folder = str(page.src.parent) if page else ''
+        target = posixpath.normpath(posixpath.join(folder, href))
         if not target.startswith('../'): return super().resolve(href, page, record)
         web = self.project.website
         return f"{web['repo-url']}/blob/{web['repo-branch']}/{target[3:]}"
@@ -50,35 +69,72 @@ def sized(img):
     return img[0].replace('<img ', f'<img width="{w}" height="{h}" ')
 
 def numbers(table):
-    "A table of numbers says so to styles.css, and ± and the number of runs stay with their number."
+    """A table of numbers says so to styles.css, and ± and the number of runs stay with their
+    number."""
     second = re.findall(r'<tr[^>]*>\s*<td.*?</td>\s*<td[^>]*>(.*?)</td>', table[0], flags=re.S)
-    if '± ' not in table[0] and not all(re.match(r'[+−]?[\d.–]', c) for c in second): return table[0]
-    return re.sub(r'(?<=±) | (?=\(\d+\))', '&nbsp;', table[0]).replace('class="', 'class="numbers ', 1)
+    numeric = all(re.match(r'[+−]?[\d.–]', content) for content in second)
+    if '± ' not in table[0] and not numeric: return table[0]
+    html = re.sub(r'(?<=±) | (?=\(\d+\))', '&nbsp;', table[0])
+    return html.replace('class="', 'class="numbers ', 1)
 
 def printed(out):
     "What a cell printed: words may wrap, columns may not."
-    return out[0] if re.search(r'^\||\S {3,}\S', out[1], re.M) else out[0].replace('cell-output-stdout', 'cell-output-stdout words')
+    if re.search(r'^\||\S {3,}\S', out[1], re.M): return out[0]
+    return out[0].replace('cell-output-stdout', 'cell-output-stdout words')
 
 def finish(text, page, base, ids):
-    "A page's HTML: links of the site's own made relative, and to the class where a method has no heading of its own."
-    folder = posixpath.dirname(page)
+    """A page's HTML: links of the site's own made relative, and to the class where a method has no
+    heading of its own."""
+    folder = posixpath.dirname(page) or '.'
     def link(m):
         name, _, anchor = m[1].partition('#')
         if anchor and anchor not in ids.get(name, ()): anchor = anchor.split('.')[0]
-        path = posixpath.relpath(name or 'index.html', folder or '.')
+        path = posixpath.relpath(name or 'index.html', folder)
         return f'href="{path}{"#"*bool(anchor)}{anchor}"'
-    text = text.replace(f'"{FORMULAS}/', f'"{posixpath.relpath(FORMULAS, folder or ".")}/')
+    text = text.replace(f'"{FORMULAS}/', f'"{posixpath.relpath(FORMULAS, folder)}/')
     text = re.sub(rf'href="{re.escape(base)}/?([^"]*)"', link, text)
-    text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')  # the formulas stand before the first view
+    # The formulas stand before the first view.
+    text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
-    text = re.sub(r'<div class="cell-output cell-output-stdout">\s*<pre[^>]*><code[^>]*>(.*?)</code></pre>', printed, text, flags=re.S)
+    text = re.sub(STDOUT, printed, text, flags=re.S)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
 def replace(path, old, new):
     "Change a file of smalldocs; one that has changed since is an error, not silence."
     text = path.read_text(encoding='utf-8')
-    if old not in text: sys.exit(f'{path.name} no longer holds {old!r}: is it smalldocs 0.5.4?')
+    if old not in text:
+        sys.exit(f'{path.name} no longer holds {old!r}: is it smalldocs 0.5.4?')
     path.write_text(text.replace(old, new), encoding='utf-8')
+
+def add_katex(folder, libs):
+    "This machine's KaTeX among the site's libraries. Debian's files are not always minified."
+    unused = shutil.ignore_patterns('*.mjs', '*.ttf', '*.woff')
+    shutil.copytree(folder, libs/'katex', ignore=unused)
+    for name in 'katex', 'contrib/auto-render':
+        short = libs/f'katex/{name}.min.js'
+        if not short.exists(): shutil.copy(libs/f'katex/{name}.js', short)
+
+def work_offline(out):
+    "No fonts from a server, and a search index that a page opened from the disk can load."
+    libs = out/'site_libs'
+    for css in (libs/'themes').glob('*.css'):
+        text = css.read_text(encoding='utf-8')
+        css.write_text(re.sub(r'@import url\([^)]*\);?', '', text), encoding='utf-8')
+    replace(libs/'smalldocs.js', FETCH, LOAD)
+    index = (out/'search.json').read_text(encoding='utf-8')
+    (out/'search.js').write_text(f'window.searchIndex = {index};', encoding='utf-8')
+    (out/'search.json').unlink()
+
+def find_pages(out):
+    "Page -> its HTML file, in all folders but that of the site's libraries."
+    files = (p for p in sorted(out.rglob('*.html')) if out/'site_libs' not in p.parents)
+    return {p.relative_to(out).as_posix(): p for p in files}
+
+def finish_pages(pages, base):
+    texts = {name: p.read_text(encoding='utf-8') for name, p in pages.items()}
+    ids = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in texts.items()}
+    for name, text in texts.items():
+        pages[name].write_text(finish(text, name, base, ids), encoding='utf-8')
 
 def main():
     os.chdir(ROOT)
@@ -86,26 +142,16 @@ def main():
     maths = katex()
     proc = proc_nbs(n_workers=2, force=True)
     for nb in proc.rglob('*.ipynb'): mend(nb)
-    layout.KATEX = FORMULAS  # instead of a server's; `finish` makes it relative to each page
+    layout.KATEX = FORMULAS  # not a server's; `finish` makes it relative to each page
     made = Site(config.load(proc), quiet=True)
     made.build()
-    if made.broken: sys.exit('broken links:\n' + '\n'.join(f'{src}: {href}' for src,href in made.broken))
+    if made.broken:
+        sys.exit('broken links:\n' + '\n'.join(f'{src}: {href}' for src, href in made.broken))
 
-    libs = made.out/'site_libs'
-    pages = {p.relative_to(made.out).as_posix(): p for p in sorted(made.out.rglob('*.html')) if libs not in p.parents}
-    shutil.copytree(maths, libs/'katex', ignore=shutil.ignore_patterns('*.mjs', '*.ttf', '*.woff'))
-    for name in 'katex', 'contrib/auto-render':  # Debian's are not always minified
-        if not (libs/f'katex/{name}.min.js').exists(): shutil.copy(libs/f'katex/{name}.js', libs/f'katex/{name}.min.js')
-    for css in (libs/'themes').glob('*.css'):
-        css.write_text(re.sub(r'@import url\([^)]*\);?', '', css.read_text(encoding='utf-8')), encoding='utf-8')
-    replace(libs/'smalldocs.js', FETCH, LOAD)
-    (made.out/'search.js').write_text(f"window.searchIndex = {(made.out/'search.json').read_text(encoding='utf-8')};", encoding='utf-8')
-    (made.out/'search.json').unlink()
-
-    texts = {name: p.read_text(encoding='utf-8') for name,p in pages.items()}
-    ids = {name: set(re.findall(r'\bid="([^"]+)"', t)) for name,t in texts.items()}
-    base = made.project.website['site-url']
-    for name,t in texts.items(): pages[name].write_text(finish(t, name, base, ids), encoding='utf-8')
+    pages = find_pages(made.out)
+    add_katex(maths, made.out/'site_libs')
+    work_offline(made.out)
+    finish_pages(pages, made.project.website['site-url'])
     (made.out/'.nojekyll').touch()  # GitHub Pages: serve the files as they are
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     shutil.move(made.out, ROOT/'_docs')
