@@ -218,7 +218,8 @@ def plot_methods(
         line = own.groupby('epoch')[key].agg(['mean', 'min', 'max', 'count'])
         line = line[line['count']==own.id.nunique()]                    # the epochs that all of them have
         ax.plot(line.index, line['mean'], label=m, **look(m))
-        ax.fill_between(line.index, line['min'], line['max'], color=look(m)['color'], alpha=.05, lw=0)
+        band = dict(color=look(m)['color'], alpha=.05, lw=0)
+        ax.fill_between(line.index, line['min'], line['max'], **band)
     ax.set(xlabel='epoch', ylim=(-.02, 1.02))
 
 # %% ../nbs/44_figures.ipynb #22d705a0
@@ -236,7 +237,8 @@ def plot_rates(
     figure = 'test_acc' if pick=='last' else f'test_acc.{pick}'
     for m in methods_in(frame):
         line = frame[frame.method==m].groupby('rate')[figure].agg(['mean', 'std']).fillna(0.)
-        ax.errorbar(line.index, line['mean'], line['std'], label=m, capsize=2, elinewidth=.7, **look(m))
+        style = look(m) | dict(label=m, capsize=2, elinewidth=.7)
+        ax.errorbar(line.index, line['mean'], line['std'], **style)
     ax.set(xlabel=f'{kind} noise rate')
 
 # %% ../nbs/44_figures.ipynb #476cee63
@@ -252,7 +254,8 @@ def plot_mislabelled(
     ax.barh(means.index, right, color=GREEN, label='corrected')
     ax.barh(means.index, 1-right-wrong, left=right, color='#dddddd', label='neither')
     ax.barh(means.index, wrong, left=1-wrong, color=RED, label='memorised')
-    ax.set(xlim=(0, 1), ylim=(len(means)-.4, -.6), xlabel='share of the mislabelled training examples')
+    ax.set(xlim=(0, 1), ylim=(len(means)-.4, -.6))
+    ax.set_xlabel('share of the mislabelled training examples')
 
 # %% ../nbs/44_figures.ipynb #fecaead7
 def plot_reliability(
@@ -265,7 +268,8 @@ def plot_reliability(
     ax.plot([0, 1], [0, 1], c='k', lw=.7, ls=':')
     line, = ax.plot(bins.sure, bins.right, lw=1, **style)
     ax.scatter(bins.sure, bins.right, s=4+60*bins.n/bins.n.max(), color=line.get_color())
-    ax.set(xlabel='confidence', ylabel='share right', xlim=(0, 1.02), ylim=(0, 1.02), aspect='equal')
+    ax.set(xlabel='confidence', ylabel='share right')
+    ax.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect='equal')
 
 def _pooled_bins(records):
     "The bins of several runs, those of one fifteenth put together: `n` examples, mean confidence, share right."

@@ -202,7 +202,8 @@ def parse_record(
         raise ValueError(f"{where} has schema {raw['schema']}, this version reads 1 and {SCHEMA}")
     fields = {k: v for k,v in raw.items() if k not in ('schema', 'spec', 'curve')}
     try: return Record(spec=Spec(**raw['spec']), curve=_curve(raw['curve']), **fields)
-    except (KeyError, TypeError) as e: raise ValueError(f'{where} is no record of this version: {e}') from e
+    except (KeyError, TypeError) as e:
+        raise ValueError(f'{where} is no record of this version: {e}') from e
 
 def _curve(stored):
     "A dict per epoch: from a list per key, or from schema 1, which had all epochs."

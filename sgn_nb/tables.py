@@ -21,8 +21,8 @@ def _accuracies(frame):
     "The columns on which all runs are scored: title -> column of `runs`."
     if frame.test_acc.isna().any(): return {'noisy validation accuracy, last epoch': 'val_acc'}
     columns = {'test accuracy, last epoch': 'test_acc'}
-    if frame['test_acc.best_val'].notna().all(): columns['at best noisy validation'] = 'test_acc.best_val'
-    return columns
+    best = 'test_acc.best_val'
+    return columns if frame[best].isna().any() else columns | {'at best noisy validation': best}
 
 # %% ../nbs/42_tables.ipynb #0115a677
 def summary(
@@ -140,7 +140,8 @@ def _table(number, frame, pick):
     cells,is_bold = {},False
     for column,(group,figure,_) in columns.items():
         rows = placed.loc[placed.index.intersection(group.index)].groupby('row')
-        results = {name: by_seed(rows.get_group(name), _figure(figure, pick)) for name in names if name in rows.groups}
+        present = [name for name in names if name in rows.groups]
+        results = {name: by_seed(rows.get_group(name), _figure(figure, pick)) for name in present}
         good = as_good(results)
         is_bold = is_bold or bool(good)
         cells |= {(name, column): _number(name, results, good) for name in names}

@@ -38,9 +38,10 @@ def parts(
 
 # %% ../../nbs/41_runs.ipynb #46cc5d24
 _CIFAR = {'net': 'wrn28_2', 'epochs': 600, 'n_train': None}
-PAPER_SCALE = {'cifar10': _CIFAR, 'cifar100': _CIFAR,
-               'clothing1m': {'net': 'resnet50', 'epochs': 10, 'n_train': None, 'balanced': 265_664, 'image_size': None},
-               'webvision': {'net': 'inception_resnet_v2', 'epochs': 600, 'n_train': None, 'balanced': None, 'image_size': None}}
+_WHOLE = {'n_train': None, 'image_size': None}
+_CLOTHING = _WHOLE | {'net': 'resnet50', 'epochs': 10, 'balanced': 265_664}
+_WEBVISION = _WHOLE | {'net': 'inception_resnet_v2', 'epochs': 600, 'balanced': None}
+PAPER_SCALE = {'cifar10': _CIFAR, 'cifar100': _CIFAR, 'clothing1m': _CLOTHING, 'webvision': _WEBVISION}
 
 def at_paper_scale(
     spec:Spec,  # of one run
@@ -72,7 +73,8 @@ def _rows(record):
     spec,env = vars(record.spec),record.env
     settings = {f'settings.{k}': v for k,v in record.spec.settings.items()}
     reweight,correct = parts(record.spec)
-    group = {'noise_name': noise_name(record.spec), 'scale': scale(record.spec), 'paper_scale': at_paper_scale(record.spec)}
+    group = {'noise_name': noise_name(record.spec), 'scale': scale(record.spec)}
+    group['paper_scale'] = at_paper_scale(record.spec)
     switches = {'reweight': reweight, 'correct': correct, 'whole': reweight and correct}
     data = {k: getattr(record, k) for k in ('labels', 'pixels', 'realised_rate')}
     seconds = {f'seconds.{k}': v for k,v in env.get('seconds', {}).items()}
@@ -86,7 +88,8 @@ def _rows(record):
 def _of_predictor(row, predictor):
     "The numbers of a row of a curve that are one predictor's, under their names without it."
     end = f'/{predictor}'
-    return {k.removesuffix(end): v for k,v in row.items() if k.endswith(end) and not isinstance(v, list)}
+    numbers = {k: v for k,v in row.items() if not isinstance(v, list)}
+    return {k.removesuffix(end): v for k,v in numbers.items() if k.endswith(end)}
 
 def _figures(record, predictor):
     "The last epoch's figures of one predictor, and its accuracies at the epochs chosen otherwise: `test_acc.best_val`."
@@ -126,7 +129,7 @@ def curves(
     for r in _records(source):
         names = r.predictors('test_acc') or r.predictors('val_acc')
         for p in names:
-            run = {'id': r.id, 'method': r.spec.method, 'noise_name': noise_name(r.spec), 'seed': r.spec.seed}
+            run = {'id': r.id, 'method': r.spec.method, 'seed': r.spec.seed, 'noise_name': noise_name(r.spec)}
             run |= {'predictor': p, 'reported': p==names[-1]}
             rows += [run | _epoch(row, p) for row in r.curve]
     return pd.DataFrame(rows)
@@ -138,7 +141,8 @@ def _epoch(row, predictor):
 
 # %% ../../nbs/41_runs.ipynb #04fb6730
 _CSV = ['id', 'dataset', 'noise_name', 'method', 'reweight', 'correct', 'seed', 'predictor',
-        'test_acc', 'test_acc.best_val', 'test_acc.oracle', 'net', 'memorised', 'corrected', 'realised_rate', 'seconds']
+        'test_acc', 'test_acc.best_val', 'test_acc.oracle', 'net',
+        'memorised', 'corrected', 'realised_rate', 'seconds']
 _SHORT = {'noise_name': 'noise', 'test_acc.best_val': 'best_val', 'test_acc.oracle': 'oracle'}
 
 def runs_csv(
