@@ -61,8 +61,9 @@ def from_dataset(
     x = [np.asarray(p[0]) for p in pairs]
     other = next((k for k,a in enumerate(x) if a.shape!=x[0].shape), None)
     if other is not None:
-        raise ValueError(f'inputs of a data set must have one shape, but number 0 has {list(x[0].shape)} and '
-                         f'number {other} has {list(x[other].shape)}: give it a transform that resizes')
+        shapes = f'number 0 has {list(x[0].shape)} and number {other} has {list(x[other].shape)}'
+        raise ValueError(f'inputs of a data set must have one shape, but {shapes}: '
+                         'give it a transform that resizes')
     return np.stack(x),np.array([p[1] for p in pairs])
 
 # %% ../nbs/50_classifier.ipynb #5107c3ea
@@ -75,13 +76,15 @@ def as_labels(
     raise_listing('y must hold a label for each example, none in rows', missing)
     check_classification_targets(y)
     classes,ids = np.unique(y, return_inverse=True)
-    if len(classes)<2: raise ValueError(f'y must hold at least two classes, got only one class, {classes[0]!s}')
+    if len(classes)<2:
+        raise ValueError(f'y must hold at least two classes, got only one class, {classes[0]!s}')
     return classes,torch.from_numpy(ids).long()
 
 # %% ../nbs/50_classifier.ipynb #cc1c825f
 RECIPES = {
     'digits':   {},                                                     # and all images of less than 16 pixels
-    'images':   dict(net='fast_cnn', epochs=60, batch=125, lr=.2, schedule='linear', pad=2, flip=True),
+    'images':   dict(net='fast_cnn', epochs=60, batch=125, lr=.2, schedule='linear',
+                     pad=2, flip=True),
     'features': dict(net='mlp', pad=0),
 }
 
@@ -191,7 +194,8 @@ def _check_as_in_fit(self:SGNClassifier, x):
         kind = 'bytes' if self.bytes_ else 'floats'
         raise ValueError(f'X must hold {kind}, as in fit, got {str(x.dtype)[6:]}')
     if tuple(x.shape[1:])!=self.shape_:
-        raise ValueError(f'X must hold inputs of shape {list(self.shape_)}, as in fit, got {list(x.shape[1:])}')
+        raise ValueError(f'X must hold inputs of shape {list(self.shape_)}, as in fit, '
+                         f'got {list(x.shape[1:])}')
 
 # %% ../nbs/50_classifier.ipynb #d4c07f63
 @patch
@@ -202,7 +206,8 @@ def _data(self:SGNClassifier, x, y, fitting=False):
     if x.dim()==4: return Data('arrays', K, Examples(x, y), mean=self.mean_, std=self.std_)
     z = (x-self.mean_)/self.std_
     n = z.shape[1]
-    return Data('arrays', K, Examples(z.float() if fitting else z, y), mean=torch.zeros(n), std=torch.ones(n))
+    examples = Examples(z.float() if fitting else z, y)
+    return Data('arrays', K, examples, mean=torch.zeros(n), std=torch.ones(n))
 
 def _mean_std(x):
     "Of each channel, bytes counted as 0..1, or of each feature; constant ones get std 1."
@@ -244,8 +249,8 @@ def _make_net(self:SGNClassifier, name):
     backbone = copy.deepcopy(self.net).cpu().eval()
     with torch.no_grad(): shape = backbone(torch.zeros(2, *self.shape_)).shape
     if len(shape)!=2:
-        raise ValueError('net must turn inputs into features [b, n], '
-                         f'got an output of shape {list(shape)}: end it with a pooling and nn.Flatten()')
+        raise ValueError('net must turn inputs into features [b, n], got an output of shape '
+                         f'{list(shape)}: end it with a pooling and nn.Flatten()')
     return with_head(self.net, shape[1])
 
 # %% ../nbs/50_classifier.ipynb #d755b9a0
@@ -257,13 +262,14 @@ def fit(self:SGNClassifier,
 ):             # the estimator itself
     "Learn from labels of unknown quality."
     if 'sample_weight' in other:
-        raise ValueError('sample_weight is not taken: the method itself decides how much each example counts, '
-                         'from how well its label fits')
+        raise ValueError('sample_weight is not taken: the method itself decides how much each '
+                         'example counts, from how well its label fits')
     if other: raise TypeError(f'fit takes X and y, got {", ".join(other)}')
     if isinstance(X, Dataset):
         X,labels = from_dataset(X)
         y = labels if y is None else y
-    if y is None: raise ValueError('SGNClassifier requires y to be passed, but the target y is None')
+    if y is None:
+        raise ValueError('SGNClassifier requires y to be passed, but the target y is None')
     before = None
     if self.warm_start and hasattr(self, 'method_'): before = self.classes_,self.shape_,self.method_
     x = self._inputs(X, y, fitting=True)
@@ -284,7 +290,8 @@ def _train(self:SGNClassifier, data, before):
     gpus = [accelerator.device] if accelerator.device.type=='cuda' else []
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
-        method = method_class(spec.method)(self._make_net(spec.net), data.K, data.train.y, **spec.settings)
+        make_net = self._make_net(spec.net)
+        method = method_class(spec.method)(make_net, data.K, data.train.y, **spec.settings)
         adapt_threads(method, self.shape_, spec.batch, accelerator.device)
         if before: _take_over(method, self.classes_, self.shape_, *before)
         for k,stage in enumerate(method.stages(train.sequential())):
@@ -295,7 +302,8 @@ def _split(data, spec):
     "Training and validation examples, and the rows where they were."
     if not spec.val_share: return data,torch.arange(len(data.train))
     numbers = Examples(torch.arange(len(data.train)), data.train.y)
-    rows = split(Data(data.name, data.K, numbers, mean=data.mean, std=data.std), spec.seed, spec.val_share)
+    numbered = Data(data.name, data.K, numbers, mean=data.mean, std=data.std)
+    rows = split(numbered, spec.seed, spec.val_share)
     parts = split(data, spec.seed, spec.val_share)
     missing = sorted(set(data.train.y.tolist())-set(parts.train.y.tolist()))
     raise_listing('val_share leaves no training example of some classes, by number', missing)
@@ -307,7 +315,8 @@ def _stage(self:SGNClassifier, stage, k, train, evals, accelerator, hashes):
     "One training; its votes."
     spec,held_out = self.spec_,evals.get('val')
     n = stage.N + (len(held_out.y) if held_out else 0)
-    votes = Votes(n, stage.K, list(stage.predictors())[-1], start=spec.epochs//2).to(accelerator.device)
+    votes = Votes(n, stage.K, list(stage.predictors())[-1], start=spec.epochs//2)
+    votes.to(accelerator.device)
     seconds = 0.
     def vote(row):
         nonlocal seconds
@@ -319,7 +328,8 @@ def _stage(self:SGNClassifier, stage, k, train, evals, accelerator, hashes):
     config = asdict(spec) | hashes | {'own net': getattr(self.net, '__qualname__', str(self.net))}
     checkpoint = Checkpoint(f'{self.checkpoint}.{k}', config) if self.checkpoint else None
     title = stage_title(spec.method, k) if self.verbose else None
-    result = fit_method(stage, train, {}, spec, accelerator, [votes], checkpoint=checkpoint, on_epoch=vote, progress=title)
+    result = fit_method(stage, train, {}, spec, accelerator, [votes],
+                        checkpoint=checkpoint, on_epoch=vote, progress=title)
     self.history_ = result['curve']
     self.seconds_ = {'train': result['seconds']['train'], 'report': seconds}
     return votes
@@ -353,8 +363,9 @@ def _for_inputs(self:SGNClassifier, method):
 def _take_over(method, classes, shape, classes_before, shape_before, method_before):
     "Warm start: networks as they were, memories of single examples afresh."
     if list(classes)!=list(classes_before) or shape!=shape_before:
+        before = f'{list(classes_before)} and shape {list(shape_before)}'
         raise ValueError('warm_start goes on with the classes and inputs of the last fit: '
-                         f'{list(classes_before)} and shape {list(shape_before)}, got {list(classes)} and {list(shape)}')
+                         f'{before}, got {list(classes)} and {list(shape)}')
     for name,part in method.named_children():
         part.load_state_dict(method_before.get_submodule(name).state_dict())
 
@@ -399,7 +410,8 @@ def save(self:SGNClassifier,
     "Write the fitted classifier, all or nothing: tensors, and JSON in the header."
     from safetensors.torch import save_file
     check_is_fitted(self)
-    parts = {'method': self.method_.state_dict(), 'labels': self.labels_, 'norm': {'mean': self.mean_, 'std': self.std_}}
+    parts = {'method': self.method_.state_dict(), 'labels': self.labels_,
+             'norm': {'mean': self.mean_, 'std': self.std_}}
     tensors = {}
     for part,values in parts.items():
         for k,v in values.items(): tensors[f'{part}.{k}'] = v.detach().cpu().contiguous().clone()
@@ -426,10 +438,13 @@ def load(cls:SGNClassifier,
 ):             # the fitted classifier, on the CPU
     "Read a saved classifier. No pickle: nothing in the file is executed."
     header,tensors = _read(path)
-    def part(name): return {k[len(name)+1:]: v for k,v in tensors.items() if k.startswith(f'{name}.')}
+    def part(name):
+        start = f'{name}.'
+        return {k.removeprefix(start): v for k,v in tensors.items() if k.startswith(start)}
     self = cls(**header['params'] | ({} if net is None else {'net': net}))
     self.classes_ = np.array(header['classes'], header['dtype'])
-    self.shape_,self.bytes_,self.n_features_in_ = tuple(header['shape']),header['bytes'],header['n_features']
+    self.shape_,self.bytes_ = tuple(header['shape']),header['bytes']
+    self.n_features_in_ = header['n_features']
     if header['names']: self.feature_names_in_ = np.array(header['names'], dtype=object)
     self.spec_ = Spec(**header['spec'])
     self.history_,self.seconds_ = header['history'],header['seconds']
@@ -445,7 +460,8 @@ def _read(path):
         with safe_open(path, 'pt') as f:
             return json.loads(f.metadata()['sgn_nb']),{k: f.get_tensor(k) for k in f.keys()}
     except (SafetensorError, KeyError, TypeError, ValueError) as e:
-        raise ValueError(f'{Path(path).name} is no classifier of sgn_nb ({type(e).__name__})') from e
+        kind = type(e).__name__
+        raise ValueError(f'{Path(path).name} is no classifier of sgn_nb ({kind})') from e
 
 # %% ../nbs/50_classifier.ipynb #e5ae7dc7
 @patch
@@ -453,13 +469,14 @@ def _restore(self:SGNClassifier, state):
     "The method, with saved weights."
     spec,y = self.spec_,self.labels_['given'][~self.labels_['held_out']]
     with torch.random.fork_rng(devices=[]):
-        method = method_class(spec.method)(self._make_net(spec.net), len(self.classes_), y, **spec.settings)
+        make_net = self._make_net(spec.net)
+        method = method_class(spec.method)(make_net, len(self.classes_), y, **spec.settings)
     self.method_ = self._for_inputs(method)
     try: self.method_.load_state_dict(state)
     except RuntimeError as e:
         reason = str(e).splitlines()[-1].strip()[:100]
-        raise ValueError('net does not fit the saved weights: load(path, net=...) takes the backbone or make_net '
-                         f'that was fitted ({reason})') from e
+        raise ValueError('net does not fit the saved weights: load(path, net=...) takes the '
+                         f'backbone or make_net that was fitted ({reason})') from e
     return self
 
 # %% ../nbs/50_classifier.ipynb #64b724cb
@@ -484,10 +501,14 @@ def to_onnx(self:SGNClassifier,
 )->Path:   # the file
     "Write the prediction as an ONNX graph: input `x`, output `probabilities`, any number of rows."
     try: import onnx, onnxscript
-    except ImportError as e: raise ImportError('to_onnx needs onnx and onnxscript: pip install "sgn_nb[export]"') from e
+    except ImportError as e:
+        advice = 'to_onnx needs onnx and onnxscript: pip install "sgn_nb[export]"'
+        raise ImportError(advice) from e
     check_is_fitted(self)
     x = torch.zeros(2, *self.shape_, dtype=torch.uint8 if self.bytes_ else torch.float32)
-    graph = torch.onnx.export(_Graph(self).eval(), (x,), input_names=['x'], output_names=['probabilities'],
-                              dynamic_shapes=[{0: torch.export.Dim('N')}], dynamo=True, verbose=False)
+    names = dict(input_names=['x'], output_names=['probabilities'])
+    any_rows = [{0: torch.export.Dim('N')}]
+    graph = torch.onnx.export(_Graph(self).eval(), (x,), **names, dynamic_shapes=any_rows,
+                              dynamo=True, verbose=False)
     with written(path) as tmp: graph.save(tmp)
     return Path(path)
