@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 import torch
 from .checkpoint import Checkpoint
-from .data.batches import Batches, Mixup, evaluation_batches
+from .data.batches import Augment, Batches, Mixup, evaluation_batches
 from .data.examples import corrupt, pixel_hash, split
 from .data.sources import load_data, train_size
 from .experiments import Plan, check_spec, make_plan
@@ -21,7 +21,6 @@ from .nets import net_maker
 from .data.noise import label_hash, realised_rate
 from .base.distributed import barrier, broadcast, rank
 from .base.parallel import adapt_threads, keep_threads
-from .data.pixels import Files
 from .records import Record, environment, find_record, load_record, save_record, thin
 from .spec import Spec, epoch_steps
 from .training import compile_networks, fit, make_accelerator
@@ -52,13 +51,13 @@ def batches(
     device='cpu',  # where they live
 )->tuple:          # training batches; `{'val': ..., 'test': ...}`
     "Training batches, shuffled, shifted and perhaps mixed; evaluation batches, in order and whole."
-    make,most = (Batches, 256) if isinstance(data.train.x, Files) else (Batches, 1000)
-    train = make(data, data.train, spec.batch, spec.seed, spec.drop_last, spec.pad, spec.flip,
-                 device, spec.balanced)
+    augment = Augment(spec.pad, spec.flip)
+    train = Batches(data, data.train, spec.batch, spec.seed, spec.drop_last, augment, device,
+                    spec.balanced)
     if spec.mixup: train = Mixup(train, data.K)
     splits = {'val': data.val, 'test': data.test}
-    def in_order(e): return make(data, e, min(most, len(e)), device=device)
-    return train,{name: in_order(e) for name,e in splits.items() if e}
+    evals = {name: evaluation_batches(data, e, device=device) for name,e in splits.items() if e}
+    return train,evals
 
 # %% ../nbs/43_runner.ipynb #167278b3
 def plan_run(
