@@ -93,7 +93,7 @@ def main():
     if args.serve: return serve(args.serve[0], int(args.serve[1]))
     if not args.python: p.error('the Python of an environment with TensorFlow is missing')
     from sgn_nb.base.parallel import keep_memory
-    from sgn_nb.files import written
+    from sgn_nb.files import atomic_write
     from sgn_nb.records import environment, rounded
     load, found = [os.getloadavg()[0]], {}
     for memory in ('given back', 'kept'):
@@ -101,7 +101,7 @@ def main():
         found[memory] = {}
         for method in ('ce', 'sgn'): found[memory][method], tensorflow = turns(method, args)
     record = {'what': 'beside tensorflow', 'net': 'wrn28_2', 'batch': BATCH, 'rounds': args.rounds, 'steps': rounded(found), 'load': [round(o, 2) for o in (*load, os.getloadavg()[0])], 'tensorflow': tensorflow, 'env': environment('cpu', {})}
-    with written(ROOT/'records/speed/tensorflow.json') as tmp: tmp.write_text(json.dumps(record, indent=1) + '\n')
+    with atomic_write(ROOT/'records/speed/tensorflow.json') as tmp: tmp.write_text(json.dumps(record, indent=1) + '\n')
     print(json.dumps(record['steps'], indent=1))
 
 if __name__ == '__main__': main()

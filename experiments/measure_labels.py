@@ -9,7 +9,7 @@ from sgn_nb.classifier import SGNClassifier
 from sgn_nb.base.seeds import generator
 from sgn_nb.data.examples import corrupt
 from sgn_nb.data.folder import image_folder
-from sgn_nb.files import written
+from sgn_nb.files import atomic_write
 from sgn_nb.label_report import noise_estimate, quality_scores
 from sgn_nb.data.noise import label_hash
 from sgn_nb.records import environment, read_lines, write_lines
@@ -55,7 +55,7 @@ def train():
                 if path.exists() or (RECORDS/f'{noise}_s{seed}_{who}.json').exists(): continue
                 e = examples(noise, seed)
                 labels, seconds, spec = run(e, seed)
-                with written(path) as tmp: torch.save({'labels': labels, 'true': e.true, 'seconds': seconds, 'spec': spec}, tmp)
+                with atomic_write(path) as tmp: torch.save({'labels': labels, 'true': e.true, 'seconds': seconds, 'spec': spec}, tmp)
                 print(path.name, {k: round(v, 1) for k,v in seconds.items()}, flush=True)
 
 def finds(wrong, quality):

@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 from sgn_nb.checkpoint import Checkpoint
 from sgn_nb.experiments import grid, read_grid
-from sgn_nb.files import written
+from sgn_nb.files import atomic_write
 from sgn_nb.grids import plan_runs, run_grid
 from sgn_nb.records import as_dict, environment, load_records, to_json
 from sgn_nb.runner import batches, make_method, plan_run, prepare, run
@@ -99,7 +99,7 @@ def main():
     torch.set_num_threads(1)
     found = {'what': 'overhead', 'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')}, 'load 10,000 records': round(loading(10_000), 2)}
     found |= {'two workers : one': sharing(3), 'two bare loops : one': machine(), 'seconds of a run': slowest()}
-    with written(ROOT/'records/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
+    with atomic_write(ROOT/'records/speed/overhead.json') as tmp: tmp.write_text(json.dumps(found | {'env': environment('cpu', {})}, indent=1) + '\n')
     print(json.dumps(found, indent=1))
 
 if __name__ == '__main__': main()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-from .files import written
+from .files import atomic_write
 from .base.distributed import all_reduce_sum, broadcast, rank, world_size
 
 # %% ../nbs/29_checkpoint.ipynb #9c0c98cf
@@ -28,7 +28,7 @@ def save(self:Checkpoint,
     state:dict,  # tensors, numbers, text, and lists and dicts of them
 ):
     "Write all or nothing."
-    with written(self.path) as tmp: torch.save({'config': self.config, **state}, tmp)
+    with atomic_write(self.path) as tmp: torch.save({'config': self.config, **state}, tmp)
 
 # %% ../nbs/29_checkpoint.ipynb #58e1fc34
 @patch

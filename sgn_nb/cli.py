@@ -307,7 +307,7 @@ def sgn_table(
     out:str=None,           # File to write; the screen, unless given.
 ):                          # the text
     "Print one of the paper's tables from records: a table for each scale, with the paper's numbers at the paper's scale."
-    from sgn_nb.files import written
+    from sgn_nb.files import atomic_write
     from sgn_nb.base.table import render
     from sgn_nb.records import load_records
     from sgn_nb.tables import paper_table
@@ -316,7 +316,7 @@ def sgn_table(
     text = render(paper_table(number, runs, pick), format)
     if not out: print(text, end='')
     else:
-        with written(out) as tmp: tmp.write_text(text, encoding='utf-8')
+        with atomic_write(out) as tmp: tmp.write_text(text, encoding='utf-8')
     return text
 
 # %% ../nbs/59_cli.ipynb #9ac4a002
@@ -416,7 +416,7 @@ def sgn_bench(
     out:str=None,        # File for the record; none is written unless given.
 ):                       # the record
     "Measure training steps, the loop, the data path and the losses beside the machine's limits, and say which goals are met."
-    from sgn_nb.files import written
+    from sgn_nb.files import atomic_write
     from sgn_nb.records import to_json
     from sgn_nb.speed import bench, goal_table, step_table
     net = net or ('wrn10_1' if quick else 'wrn28_2')
@@ -427,7 +427,7 @@ def sgn_bench(
                    progress='sgn_bench', **choice)
     print(f'{step_table(record)}\n\n{goal_table(record)}')
     if out:
-        with written(out) as tmp: tmp.write_text(to_json(record), encoding='utf-8')
+        with atomic_write(out) as tmp: tmp.write_text(to_json(record), encoding='utf-8')
     return record
 
 # %% ../nbs/59_cli.ipynb #1f76f637

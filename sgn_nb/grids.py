@@ -27,7 +27,7 @@ from .base.distributed import is_launched
 from .base.parallel import PASSIVE, available_cores, has_own_threads, keep_memory
 from .data.sources import train_size
 from .experiments import Plan, read_grid
-from .files import written
+from .files import atomic_write
 from .records import SCHEMA, Record, find_record, has_record, save_failure
 from .runner import check_writable, plan_run, run
 from .spec import Spec
@@ -86,7 +86,7 @@ class _EpochFile:
         now = time.monotonic()
         if now<self.clock+.5: return
         self.clock = now
-        with suppress(OSError), written(self.path) as tmp:    # no reason to end a run
+        with suppress(OSError), atomic_write(self.path) as tmp:    # no reason to end a run
             tmp.write_text(str(self.earlier+self.done))
 
 def epochs_done(

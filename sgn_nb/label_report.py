@@ -20,7 +20,7 @@ import sgn_nb
 from torch import Tensor
 from .classifier import SGNClassifier
 from .compositional import ilr
-from .files import written
+from .files import atomic_write
 from .targets import to_target
 
 # %% ../nbs/51_label_report.ipynb #3bd56d73
@@ -361,7 +361,7 @@ def write_report(
     report = _report(clf, estimate, ids)                # caveats stand on the page
     corrected = report.sort_index()[['id', 'corrected_label']].set_axis(['file', 'label'], axis=1)
     page = report_page(clf, report, estimate, images, title, most)
-    with written(out) as tmp:
+    with atomic_write(out) as tmp:
         tmp.mkdir()
         report.to_csv(tmp/'report.csv', index=False)
         corrected.to_csv(tmp/'corrected.csv', index=False)

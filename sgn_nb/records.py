@@ -21,7 +21,7 @@ import torch
 from fastcore.basics import patch
 import sgn_nb
 from .experiments import Spec
-from .files import written
+from .files import atomic_write
 from .base.distributed import world_size
 from .base.errors import lookup
 
@@ -110,7 +110,7 @@ def save_record(
 )->Path:            # the file
     "Write `folder/id.json`, all or nothing; a record that is there stays."
     path = Path(folder)/f'{record.id}.json'
-    with written(path, keep=True) as tmp: tmp.write_text(to_json(as_dict(record)), encoding='utf-8')
+    with atomic_write(path, keep=True) as tmp: tmp.write_text(to_json(as_dict(record)), encoding='utf-8')
     return path
 
 # %% ../nbs/41_records.ipynb #0d15e41b
@@ -267,7 +267,7 @@ def write_lines(
 ):
     "Write a line of JSON for each, all or nothing."
     lines = [json.dumps(o, allow_nan=False, separators=(',', ':')) + '\n' for o in objects]
-    with written(path) as tmp: tmp.write_text(''.join(lines), encoding='utf-8')
+    with atomic_write(path) as tmp: tmp.write_text(''.join(lines), encoding='utf-8')
 
 # %% ../nbs/41_records.ipynb #496f04b5
 def find_record(
@@ -314,7 +314,7 @@ def save_failure(
 )->Path:           # the file
     "Write `folder/id.failed.json`, all or nothing; the last failure counts."
     path = Path(folder)/f"{failure['id']}.failed.json"
-    with written(path) as tmp: tmp.write_text(to_json(failure), encoding='utf-8')
+    with atomic_write(path) as tmp: tmp.write_text(to_json(failure), encoding='utf-8')
     return path
 
 def load_failures(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['prepare', 'batches', 'plan_run', 'run', 'stage_title', 'checkpoint_path', 'fingerprints', 'check_same_data',
-           'check_writable', 'make_method', 'trained', 'watched_ids', 'as_record']
+           'check_writable', 'make_method', 'load_trained', 'watched_ids', 'as_record']
 
 # %% ../nbs/43_runner.ipynb #9afdb6ed
 import os
@@ -159,7 +159,7 @@ def make_method(
     make_net = net_maker(spec.net, data.train.x.shape[1:])
     return method_class(spec.method)(make_net, data.K, data.train.y, **spec.settings)
 
-def trained(
+def load_trained(
     record:Record,  # of a run whose checkpoint is still there
     out='runs',     # its folder
     data=None,      # `Data` of your own, as it was given to `run`

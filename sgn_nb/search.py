@@ -18,7 +18,7 @@ from statistics import mean
 from filelock import FileLock
 from tqdm import tqdm
 from .experiments import Plan, read_toml, specs_of
-from .files import written
+from .files import atomic_write
 from .grids import claim, epochs_under_way, plan_runs, record_run
 from .grids import start_workers, watch_workers
 from .methods.registry import METHODS, method_class
@@ -355,7 +355,7 @@ def save_search(
         f"optuna {optuna.__version__}, {env['device']}, {env['cores']} cores."]
     tables = {f'for.{m}': settings for m,(settings,_) in results.items()}
     tables |= {f'study.{m}': provenance for m,(_,provenance) in results.items()}
-    with written(path) as tmp: tmp.write_text(to_toml(tables, comments), encoding='utf-8')
+    with atomic_write(path) as tmp: tmp.write_text(to_toml(tables, comments), encoding='utf-8')
 
 # %% ../nbs/46_search.ipynb #6b410bc6
 def load_search(

@@ -86,12 +86,12 @@ from sgn_nb.methods.loss import SCE, F
 ASKED = '''
 from fastcore.test import *
 from sgn_nb.experiments import Spec
-from sgn_nb.figures import look
+from sgn_nb.figures import line_style
 from sgn_nb.methods.registry import METHODS, PAPER_METHODS
-from sgn_nb.search import space_of
+from sgn_nb.search import search_space
 assert 'sce' in METHODS and 'sce' not in PAPER_METHODS and 'ICCV' in METHODS['sce'].citation
-assert len({look(m)['color'] for m in METHODS}) == 13
-assert space_of('sce', {'lr': [.01, .1]}) == {'lr': (.01, .1), 'a': (.01, 10., 'log')}
+assert len({line_style(m)['color'] for m in METHODS}) == 13
+assert search_space('sce', {'lr': [.01, .1]}) == {'lr': (.01, .1), 'a': (.01, 10., 'log')}
 with ExceptionExpected(ValueError, r'a must be a number in \\[0, inf\\), got -1'): Spec(method='sce', settings={'a': -1})
 '''
 TRAIN = 'from sgn_nb.cli import main_train; main_train()'

@@ -80,7 +80,7 @@ def test_image_size(sgn_train, folder, tmp_path, monkeypatch):
     records = {r.spec.image_size: r for r in load_records(tmp_path/'out')}
     assert set(records) == {None, 16}
     monkeypatch.setenv('SGN_DATA', str(folder.parent))
-    for size, r in records.items(): assert runner.trained(r, tmp_path/'out')[1].train.x.shape[-1] == (size or 32)
+    for size, r in records.items(): assert runner.load_trained(r, tmp_path/'out')[1].train.x.shape[-1] == (size or 32)
 
 @pytest.fixture
 def other(folder, tmp_path):

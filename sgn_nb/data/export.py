@@ -14,7 +14,7 @@ from ..base.errors import raise_listing
 from .noise import HUMAN, Noise
 from .pixels import map_in_threads
 from .sources import load_data
-from ..files import written
+from ..files import atomic_write
 from ..targets import check_labels
 
 # %% ../../nbs/17_export.ipynb #7387cc0e
@@ -30,7 +30,7 @@ def jpeg_folder(
     if out.exists(): raise FileExistsError(f'out must not exist yet, got {out}')
     if not 1<=quality<=100: raise ValueError(f'quality must be in 1..100, got {quality}')
     header,rows = _listing(data, _human_columns(data) if columns is None else columns)
-    with written(out) as tmp:
+    with atomic_write(out) as tmp:
         def save(row): _save_jpeg(row[-1], tmp/row[0], quality)
         map_in_threads(save, rows, f'writing {out.name}')
         with open(tmp/'labels.csv', 'w', newline='', encoding='utf-8') as f:

@@ -18,7 +18,7 @@ from torch import Tensor
 from fastcore.basics import patch
 from ..base.errors import lookup
 from ..base.seeds import generator
-from ..files import cache_folder, content_hash, data_folder, download, written
+from ..files import cache_folder, content_hash, data_folder, download, atomic_write
 from ..targets import check_labels
 
 # %% ../../nbs/10_noise.ipynb #afbcf6f7
@@ -333,7 +333,7 @@ def _fetch(name, checksum, cached):
     advice = (f'get the file in another way and save it as {path}, '
               'or in the folder that SGN_DATA names')
     if not path.exists(): download(CIFARN_URL+name, path, checksum, advice)
-    with written(cached) as tmp, open(tmp, 'wb') as f:
+    with atomic_write(cached) as tmp, open(tmp, 'wb') as f:
         np.savez_compressed(f, **_published(path, checksum))
     path.unlink()
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 from ..base.errors import raise_listing
-from ..files import cache_folder, content_hash, written
+from ..files import cache_folder, content_hash, atomic_write
 
 # %% ../../nbs/07_pixels.ipynb #a2ee54da
 _ORIENTATION = 0x0112  # the note "turn me" in a photograph's Exif data
@@ -161,7 +161,7 @@ def _load(path, N):
 def _keep(path, write):
     "Put a file into the cache; where that is impossible, say so and go on."
     try:
-        with written(path) as tmp, open(tmp, 'wb') as f: write(f)
+        with atomic_write(path) as tmp, open(tmp, 'wb') as f: write(f)
         return True
     except OSError as e:
         warnings.warn(f'decoded images cannot be kept for next time ({e.strerror}): '

@@ -19,7 +19,7 @@ from .examples import Data, from_arrays
 from .folder import count_rows, image_folder
 from .noise import ASYM_MAPS
 from .streamed import COUNTS, clothing1m, webvision
-from ..files import cache_folder, data_folder, download, written
+from ..files import cache_folder, data_folder, download, atomic_write
 
 # %% ../../nbs/15_sources.ipynb #7888c39a
 _ARRAYS = ('x', 'y', 'x_test', 'y_test', 'true', 'classes')
@@ -76,7 +76,7 @@ def _download_cifar(source, home):
     "Fetch the archive, and unpack it."
     advice = ('get the archive in another way, unpack it, and give the folder as root '
               'or in SGN_DATA')
-    with written(home) as tmp:
+    with atomic_write(home) as tmp:
         archive = tmp/source.filename
         download(source.url, archive, f'md5:{source.tgz_md5}', advice)
         source(tmp, download=True)                        # finds the archive there, and unpacks it

@@ -15,7 +15,7 @@ import torch
 from ..base.errors import raise_listing
 from .examples import Data, Examples
 from .pixels import Files, decode, map_in_threads
-from ..files import data_folder, written
+from ..files import data_folder, atomic_write
 
 # %% ../../nbs/14_streamed.ipynb #12e5a8b4
 def toy_image(
@@ -233,7 +233,7 @@ def toy_clothing1m(
     names = [f'images/{k%10}/{k%100:02}/{k},{k+1}.jpg' for k in range(len(true))]
     given = _toy_labels(true, 14, wrong, rng)
     parts = names[:n],names[n:n+m],names[n+m:]
-    with written(out) as tmp:
+    with atomic_write(out) as tmp:
         _save_toys(tmp, names, true, 14, rng)
         for file,part in zip(_LISTS, parts): (tmp/file).write_text('\n'.join(part) + '\n')
         (tmp/'noisy_label_kv.txt').write_text(_pairs(names[:n], given))
@@ -332,8 +332,8 @@ def toy_webvision(
     given = _toy_labels(true, 50, wrong, rng)
     google = [f'google/q{k%50+1:04}/{k}.jpg' for k in range(len(true))]
     val = [f'val{k+1:06}.jpg' for k in range(len(few))]
-    with written(Path(root)/'ilsvrc12') as tmp: _toy_ilsvrc12(tmp, few, folders, rng)
-    with written(out) as tmp:
+    with atomic_write(Path(root)/'ilsvrc12') as tmp: _toy_ilsvrc12(tmp, few, folders, rng)
+    with atomic_write(out) as tmp:
         _save_toys(tmp, google, true, 50, rng)
         _save_toys(tmp/'val_images_256', val, few, 50, rng)
         _toy_lists(tmp/'info', google, given, val, few)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from ..experiments import Spec
 from ..methods.registry import METHODS
-from ..files import written
+from ..files import atomic_write
 from ..records import archives, load_records
 
 # %% ../../nbs/41_runs.ipynb #d770acf5
@@ -162,5 +162,5 @@ def write_csv(
     "`OUT/NAME_runs.csv` for each `NAME.jsonl` of runs."
     paths = {Path(out)/f'{f.stem}_runs.csv': runs_csv(f) for f in archives(folder)}
     for path,text in paths.items():
-        with written(path) as tmp: tmp.write_text(text, encoding='utf-8')
+        with atomic_write(path) as tmp: tmp.write_text(text, encoding='utf-8')
     return list(paths)
