@@ -22,8 +22,9 @@ test: $(VENV)/.dev $(addprefix $(VENV)/.,$(filter integrations,$(FLAGS))) ## eve
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs $(ARGS)
 
-readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; pyproject.toml, nbs/nbdev.yml and the Colab badges from settings.ini
+readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; the sidebar from the folders; pyproject.toml, nbs/nbdev.yml and the Colab badges from settings.ini
 	@$(PY) tools/make_pyproject.py
+	@$(PY) tools/make_sidebar.py
 	@$(PY) tools/make_colab.py
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'

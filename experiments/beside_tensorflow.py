@@ -76,7 +76,7 @@ def turns(method, args):
     "Medians of TensorFlow's steps and of ours, in two precisions; which TensorFlow it was."
     import torch
     from sgn_nb.nets import net_maker
-    from sgn_nb.speed import interleaved_times, step_job
+    from sgn_nb.bench import interleaved_times, step_job
     theirs = Theirs(args.python, method, torch.get_num_threads())
     ours = sum(w.numel() for w in net_maker('wrn28_2', (3, 32, 32))(K if method == 'ce' else 2*(K-1)).parameters())
     if theirs.weights != ours: raise ValueError(f'the networks must be equal, got {theirs.weights} and {ours} weights')
@@ -93,8 +93,8 @@ def main():
     if args.serve: return serve(args.serve[0], int(args.serve[1]))
     if not args.python: p.error('the Python of an environment with TensorFlow is missing')
     from sgn_nb.base.parallel import keep_memory
-    from sgn_nb.files import atomic_write
-    from sgn_nb.records import environment, rounded
+    from sgn_nb.base.files import atomic_write
+    from sgn_nb.experiments.records import environment, rounded
     load, found = [os.getloadavg()[0]], {}
     for memory in ('given back', 'kept'):
         if memory == 'kept': keep_memory()  # as the commands do; there is no way back

@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedKFold
-from sgn_nb.classifier import SGNClassifier
+from sgn_nb.apps.classifier import SGNClassifier
 from sgn_nb.base.seeds import generator
 from sgn_nb.data.examples import corrupt
 from sgn_nb.data.folder import image_folder
-from sgn_nb.files import atomic_write
-from sgn_nb.label_report import noise_estimate, quality_scores
+from sgn_nb.base.files import atomic_write
+from sgn_nb.apps.label_report import noise_estimate, quality_scores
 from sgn_nb.data.noise import label_hash
-from sgn_nb.records import environment, read_lines, write_lines
+from sgn_nb.experiments.records import environment, read_lines, write_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = 1  # of a line in records/labels.jsonl: no run and no curve, but scores
 RUNS, RECORDS = ROOT/'runs/labels', ROOT/'records/labels.jsonl'
 NOISES, SEEDS, N, EPOCHS, FOLDS = ('worst', 'sym-0.4', 'asym-0.4'), range(3), 10_000, 30, 5
-LR = {'sgn': .2, 'ce': .1}  # of each method, from notebook 61
+LR = {'sgn': .2, 'ce': .1}  # of each method, from notebook results/01_cifar
 
 
 def examples(noise, seed):

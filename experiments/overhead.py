@@ -2,14 +2,14 @@
 import argparse, json, statistics, tempfile, time
 from pathlib import Path
 import torch
-from sgn_nb.checkpoint import Checkpoint
-from sgn_nb.experiments import grid, read_grid
-from sgn_nb.files import atomic_write
-from sgn_nb.grids import plan_runs, run_grid
-from sgn_nb.records import as_dict, environment, load_records, to_json
-from sgn_nb.runner import batches, make_method, plan_run, prepare, run
+from sgn_nb.training.checkpoint import Checkpoint
+from sgn_nb.experiments.plans import grid, read_grid
+from sgn_nb.base.files import atomic_write
+from sgn_nb.experiments.grids import plan_runs, run_grid
+from sgn_nb.experiments.records import as_dict, environment, load_records, to_json
+from sgn_nb.experiments.runner import batches, make_method, plan_run, prepare, run
 from sgn_nb.spec import Spec
-from sgn_nb.training import fit, make_accelerator, make_optimiser
+from sgn_nb.training.loop import fit, make_accelerator, make_optimiser
 
 ROOT = Path(__file__).resolve().parent.parent
 

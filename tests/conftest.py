@@ -71,7 +71,7 @@ def imported(tmp_path_factory):
         return multiprocessing.get_context('spawn')
     from multiprocessing import forkserver
     server = multiprocessing.get_context('forkserver')
-    server.set_forkserver_preload(['pytest', 'sgn_nb.cli', 'sgn_nb.runner', 'sgn_nb.tables'])
+    server.set_forkserver_preload(['pytest', 'sgn_nb.apps.cli', 'sgn_nb.experiments.runner', 'sgn_nb.results.tables'])
     with pytest.MonkeyPatch.context() as m:
         for name in 'OMP_NUM_THREADS', 'IN_TEST': m.setenv(name, '1')
         m.setenv('SGN_CACHE', str(tmp_path_factory.mktemp('cache')))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from conftest import ROOT, run, slow
-from sgn_nb.classifier import SGNClassifier
+from sgn_nb.apps.classifier import SGNClassifier
 
 # Fewer epochs than usual, as the checks fit hundreds of times; everything else is what a user gets.
 @parametrize_with_checks([SGNClassifier(epochs=10)])
@@ -28,8 +28,8 @@ def test_pickle():
 
 KILLED = '''
 import os, sys, numpy as np
-import sgn_nb.checkpoint as checkpoint
-from sgn_nb.classifier import SGNClassifier
+import sgn_nb.training.checkpoint as checkpoint
+from sgn_nb.apps.classifier import SGNClassifier
 save, saves = checkpoint.Run.save, []
 def killing(self, *args):
     save(self, *args); saves.append(1)
@@ -65,8 +65,8 @@ def test_an_extra_that_is_missing_is_named(missing, tmp_path):
     "Without an optional package, the sentence says what to install."
     code = f'''import sys; sys.modules['{missing}'] = None
 import numpy as np
-from sgn_nb.classifier import SGNClassifier
-from sgn_nb.label_report import label_report
+from sgn_nb.apps.classifier import SGNClassifier
+from sgn_nb.apps.label_report import label_report
 clf = SGNClassifier(epochs=1).fit(np.eye(8), [0, 1]*4)
 try: {"clf.to_onnx('x.onnx')" if missing == 'onnx' else 'label_report(clf)'}
 except ImportError as e: print(e)'''

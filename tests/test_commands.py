@@ -159,7 +159,7 @@ def test_labels_that_are_none(sgn_train, tmp_path, name):
 STOPPED = '''
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started from
-from sgn_nb import cli
+from sgn_nb.apps import cli
 getattr(cli, sys.argv[1])(sys.argv[2:])
 '''
 

@@ -61,8 +61,8 @@ def thirteen(tmp_path_factory):
         registry, = [c for c in cells if c.source.startswith('#| export\nMETHODS')]
         assert f'{before}\n{after}' in registry.source
         registry.source = registry.source.replace(before, f'{before}\n{line}')
-    edit(copy/'nbs/21_loss_methods.ipynb', one_cell)
-    edit(copy/'nbs/26_registry.ipynb', one_line)
+    edit(copy/'nbs/api/methods/01_loss.ipynb', one_cell)
+    edit(copy/'nbs/api/methods/06_registry.ipynb', one_line)
     run(BIN/'nbdev_export', cwd=copy)
     return copy
 
@@ -85,16 +85,16 @@ from sgn_nb.methods.loss import SCE, F
 '''
 ASKED = '''
 from fastcore.test import *
-from sgn_nb.experiments import Spec
-from sgn_nb.figures import line_style
+from sgn_nb.spec import Spec
+from sgn_nb.results.figures import line_style
 from sgn_nb.methods.registry import METHODS, PAPER_METHODS
-from sgn_nb.search import search_space
+from sgn_nb.experiments.search import search_space
 assert 'sce' in METHODS and 'sce' not in PAPER_METHODS and 'ICCV' in METHODS['sce'].citation
 assert len({line_style(m)['color'] for m in METHODS}) == 13
 assert search_space('sce', {'lr': [.01, .1]}) == {'lr': (.01, .1), 'a': (.01, 10., 'log')}
 with ExceptionExpected(ValueError, r'a must be a number in \\[0, inf\\), got -1'): Spec(method='sce', settings={'a': -1})
 '''
-TRAIN = 'from sgn_nb.cli import main_train; main_train()'
+TRAIN = 'from sgn_nb.apps.cli import main_train; main_train()'
 
 def test_the_law_holds(thirteen):
     python(thirteen, LAW + blocks(RECIPE, 'python', '   ')[1])

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import pytest
 from conftest import ended, posix
-from sgn_nb.records import load_record
+from sgn_nb.experiments.records import load_record
 
 # What every process begins with: a cache of its own, no data of the user's, no proxy before the local server.
 BEGIN = '''
@@ -60,7 +60,7 @@ import hashlib, pickle
 import numpy as np
 from pathlib import Path
 from torchvision import datasets
-from sgn_nb.cli import main_train
+from sgn_nb.apps.cli import main_train
 name, root, out = sys.argv[2:]
 source, labels, K = {'cifar10': (datasets.CIFAR10, 'labels', 10), 'cifar100': (datasets.CIFAR100, 'fine_labels', 100)}[name]
 folder, rng, md5 = Path(root)/source.base_folder, np.random.default_rng(0), {}

@@ -5,13 +5,13 @@ import subprocess
 from collections import Counter
 import pytest
 from conftest import BIN, ROOT, slow
-from sgn_nb.experiments import read_grid, spec_id
-from sgn_nb.grids import plan_runs
+from sgn_nb.experiments.plans import read_grid, spec_id
+from sgn_nb.experiments.grids import plan_runs
 from sgn_nb.methods.registry import PAPER_METHODS
-from sgn_nb.records import load_records
+from sgn_nb.experiments.records import load_records
 from sgn_nb.results.runs import at_paper_scale, noise_name
-from sgn_nb.search import load_search, read_search
-from sgn_nb.tables import paper_numbers
+from sgn_nb.experiments.search import load_search, read_search
+from sgn_nb.results.tables import paper_numbers
 
 FILES = sorted(p.name for p in (ROOT/'experiments').glob('*.toml') if not p.stem.endswith(('_search', '_settings')))
 SETTINGS = sorted(p.name for p in (ROOT/'experiments').glob('*_settings.toml'))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from conftest import BIN, ended
-from sgn_nb import runner
+from sgn_nb.experiments import runner
 from sgn_nb.methods.registry import METHODS
-from sgn_nb.records import load_record, load_records
+from sgn_nb.experiments.records import load_record, load_records
 
 ARGS = '--label-column given --clean-column truth --net fast_cnn --batch 20 --epochs 2 --device cpu'.split()
 

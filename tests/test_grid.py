@@ -23,8 +23,8 @@ epochs = 8
 WORK = '''
 import sys
 from functools import partial
-from sgn_nb import grids, runner
-from sgn_nb.experiments import read_grid
+from sgn_nb.experiments import grids, runner
+from sgn_nb.experiments.plans import read_grid
 file, out = sys.argv[1:]
 runner.Checkpoint = partial(runner.Checkpoint, every=0)
 try_run = grids.try_run
@@ -145,8 +145,8 @@ def test_folder_that_cannot_be_written_to(tmp_path):
 
 ALONE = '''
 import sys
-from sgn_nb import grids
-from sgn_nb.experiments import Spec
+from sgn_nb.experiments import grids
+from sgn_nb.spec import Spec
 run = grids.plan_runs([Spec(method='ce', n_train=1000, epochs=40, val_share=.5)])
 class Bar(grids.tqdm):
     def update(self, n=1): super().update(n); print('bar', self.n, self.total, flush=True)

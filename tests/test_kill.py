@@ -17,8 +17,8 @@ TRAIN = '''
 import json
 import sys
 from functools import partial
-from sgn_nb import runner
-from sgn_nb.records import load_records
+from sgn_nb.experiments import runner
+from sgn_nb.experiments.records import load_records
 from sgn_nb.spec import Spec
 spec, out, save_every = sys.argv[1:]
 runner.Checkpoint = partial(runner.Checkpoint, every=float(save_every))

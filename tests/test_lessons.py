@@ -8,7 +8,7 @@ import pytest
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
 LESSONS = {'00_compositional': (), '01_targets': (1, 3, 4), '02_gaussian': (2, 5),
-           '03_shifted_gaussian': (2, 6, 7), '04_ema': (), '25_sgn': (2,)}
+           '03_shifted_gaussian': (2, 6, 7), '04_ema': (), '05_sgn': (2,)}
 PARTS = '**The question.**', '**The idea.**', '## What can go wrong', '## Exercises'
 STATEMENTS = {  # name -> lesson, what it must say
     'simplex':       ('00_compositional',    r'\Delta^{D-1} = \Big\{ p = (p_1, p_2, \dots, p_D)'),
@@ -24,7 +24,7 @@ STATEMENTS = {  # name -> lesson, what it must say
     'shift':         ('03_shifted_gaussian', r'\log\mathcal N(t-\Delta;\mu,\sigma^2).'),
     'schedule':      ('03_shifted_gaussian', r't=\mu+(1-\alpha^e)\,\Delta'),
     'limit':         ('03_shifted_gaussian', r'\log\mathcal N(\mu_{\bar\theta};\mu,\Sigma). \tag{7}'),
-    'outputs':       ('25_sgn',              r'\underbrace{\hat\sigma^2}_{\text{estimated noise variance}}'),
+    'outputs':       ('05_sgn',              r'\underbrace{\hat\sigma^2}_{\text{estimated noise variance}}'),
 }
 EXERCISE = re.compile(r'\*\*(\d)\..*?<details><summary>Solution</summary>\n\n(.*?)</details>', re.S)
 
@@ -80,4 +80,4 @@ def test_statements(what):
     "The slides' statements, each in the lesson that explains it."
     name,said = STATEMENTS[what]
     assert said in prose(name)
-    assert name=='25_sgn' or f'({name}.ipynb)' in prose('25_sgn').split('## The slides, statement by statement')[1]
+    assert name=='05_sgn' or f'({name}.ipynb)' in prose('05_sgn').split('## The slides, statement by statement')[1]

@@ -42,9 +42,10 @@ def test_export_and_clean_leave_no_difference(copy):
     assert differences(before, snapshot(copy)) == []
 
 def test_readme_and_site_settings_are_made(copy):
-    "README.md comes from index.ipynb, the other files from settings.ini: `make readme` was run."
+    """README.md comes from index.ipynb, the sidebar from the folders, the other files from
+    settings.ini: `make readme` was run."""
     before = snapshot(copy)
-    for tool in 'make_pyproject', 'make_colab', 'make_readme':
+    for tool in 'make_pyproject', 'make_sidebar', 'make_colab', 'make_readme':
         run(sys.executable, f'tools/{tool}.py', cwd=copy)
     refresh = 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
     run(sys.executable, '-c', refresh, cwd=copy)
@@ -146,6 +147,17 @@ def test_workflow_is_valid(path):
         assert 'runs-on' in job and all('run' in step or 'uses' in step for step in job['steps'])
 
 
+def test_the_tree_of_contributing_is_the_package():
+    """Whoever looks for a module finds it where CONTRIBUTING says; one that is new, or gone, is
+    noticed."""
+    page = (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8')
+    block = page.split('```\nsgn_nb/\n')[1].split('\nnbs/\n')[0]
+    lines = [re.match(r'  (?:(\w+)/ +)?(\w+(?: \w+)*)', line) for line in block.splitlines()]
+    told = {f'{m[1]}.{name}' if m[1] else name for m in lines for name in m[2].split()}
+    modules = [p.relative_to(ROOT/'sgn_nb').with_suffix('') for p in files(ROOT/'sgn_nb', '*.py')]
+    assert told == {'.'.join(m.parts) for m in modules if m.name[0] != '_'}
+
+
 # What is published
 
 @pytest.fixture(scope='module')
@@ -210,9 +222,9 @@ def clean(wheel, tmp_path):
             if not (site/part).exists(): (site/part).symlink_to(dist.locate_file(part).absolute())
     return python
 
-TRAIN = """from sgn_nb.cli import main_train
+TRAIN = """from sgn_nb.apps.cli import main_train
 main_train('--n-train 200 --epochs 1 --net mlp --batch 30 --device cpu --out runs'.split())"""
-REPORT = """from sgn_nb.cli import main_report
+REPORT = """from sgn_nb.apps.cli import main_report
 main_report('photos --epochs 5 --device cpu'.split())"""
 
 @slow

@@ -12,7 +12,7 @@ from sgn_nb.data.examples import corrupt, split
 from sgn_nb.data.sources import load_data
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.spec import Optimisation
-from sgn_nb.training import fit, make_accelerator
+from sgn_nb.training.loop import fit, make_accelerator
 
 pytestmark = [posix, slow]
 
@@ -24,8 +24,8 @@ import torch
 from test_processes import ALL, METHODS, MIXED, trained
 from sgn_nb.nets import net_maker
 from sgn_nb.base.distributed import all_gather, rank, world_size
-from sgn_nb.checkpoint import average_statistics
-from sgn_nb.training import make_accelerator
+from sgn_nb.training.checkpoint import average_statistics
+from sgn_nb.training.loop import make_accelerator
 make_accelerator('cpu')
 assert world_size() == 2
 got = {}
@@ -98,7 +98,8 @@ def sgn_train(out, n, **env):
 
 TRAIN = '''
 import os, signal, sys
-from sgn_nb import cli, runner
+from sgn_nb.apps import cli
+from sgn_nb.experiments import runner
 from sgn_nb.base.distributed import rank
 fit, Checkpoint = runner.fit, runner.Checkpoint
 def die(row):
@@ -140,7 +141,7 @@ import atexit, sys
 import torch.distributed as dist
 atexit.register(lambda: print('still in' if dist.is_initialized() else 'left', file=sys.stderr))      # runs after the package's own, which is registered later
 from sgn_nb.base.distributed import all_reduce_sum, rank
-from sgn_nb.training import make_accelerator
+from sgn_nb.training.loop import make_accelerator
 import torch
 make_accelerator('cpu'); all_reduce_sum(torch.ones(1))
 assert rank() == 0 or len(sys.argv) == 1, 'a bad end'

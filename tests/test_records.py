@@ -4,7 +4,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 from conftest import ROOT
-from sgn_nb.records import archives, load_records, pack, read_lines, save_record
+from sgn_nb.experiments.records import archives, load_records, pack, read_lines, save_record
 from sgn_nb.results.runs import runs, runs_csv
 
 FILES = sorted(p for p in (ROOT/'records').glob('*.jsonl') if p.stem != 'labels')

@@ -12,7 +12,7 @@ from conftest import run, slow
 
 pytestmark = slow
 
-COMMAND = 'import sys; from sgn_nb.cli import main_report; main_report(sys.argv[1:])'
+COMMAND = 'import sys; from sgn_nb.apps.cli import main_report; main_report(sys.argv[1:])'
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 HAVE = [] if find_spec('playwright') else ['playwright (pip install -e ".[dev]")']
 HAVE += [] if BROWSER else ['chromium (apt-get install chromium)']
@@ -51,7 +51,7 @@ def report(folder, tmp_path_factory):
 def test_files(folder, report):
     """Every image once, in the table's order where it is to be trained on; no path of this machine;
     the model predicts."""
-    from sgn_nb.classifier import SGNClassifier
+    from sgn_nb.apps.classifier import SGNClassifier
     from sgn_nb.data.folder import image_folder
     files, corrected, found = [r['file'] for r in rows(folder/'labels.csv')], rows(report/'corrected.csv'), rows(report/'report.csv')
     assert [r['file'] for r in corrected] == files and sorted(r['id'] for r in found) == sorted(files)

@@ -5,8 +5,9 @@ import time
 from random import Random
 import pytest
 from conftest import BIN, ended, posix, slow
-from sgn_nb.experiments import read_grid, read_settings
-from sgn_nb.search import counted_trials, open_storage, open_study, read_search, search_result
+from sgn_nb.experiments.plans import read_grid, read_settings
+from sgn_nb.experiments.search import (
+    counted_trials, open_storage, open_study, read_search, search_result)
 
 SEARCH = '''
 method = ["ce", "gce"]
@@ -21,8 +22,8 @@ lr = [0.01, 0.2, "log"]
 '''
 WORK = '''
 import sys
-from sgn_nb import search
-from sgn_nb.search import read_search, run_trials
+from sgn_nb.experiments import search
+from sgn_nb.experiments.search import read_search, run_trials
 file, out = sys.argv[1:]
 suggest = search.suggest
 def said(trial, space): values = suggest(trial, space); print('trial', trial.study.study_name, trial.number, flush=True); return values

@@ -19,7 +19,7 @@ from sgn_nb.methods.registry import METHODS
 from sgn_nb.nets import net_maker
 from sgn_nb.data.streamed import examples_from_list
 from sgn_nb.spec import Optimisation
-from sgn_nb.training import fit, make_accelerator
+from sgn_nb.training.loop import fit, make_accelerator
 
 N, K = 100_000, 100
 pytestmark = [slow, pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='reads the memory of processes from /proc')]
