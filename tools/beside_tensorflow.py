@@ -3,7 +3,7 @@
 TensorFlow is no part of this project. It needs a virtual environment of its own:
 
     python -m venv ../tf && ../tf/bin/pip install tensorflow-cpu
-    python experiments/beside_tensorflow.py ../tf/bin/python
+    python tools/beside_tensorflow.py ../tf/bin/python
 """
 import argparse, json, os, subprocess, sys
 from importlib.metadata import version
