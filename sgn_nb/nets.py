@@ -22,7 +22,7 @@ def check_images(
     net:str,        # its name
     n_out:int,      # width of the last layer
     shape:tuple,    # of one input
-    least:int=1,    # pixels that it needs in each direction
+    smallest:int=1,  # pixels that it needs in each direction
 ):
     "A `ValueError` unless inputs are images, large enough, and there is something to predict."
     if len(shape)!=3:
@@ -30,8 +30,9 @@ def check_images(
     channels,height,width = shape
     if channels<1:
         raise ValueError(f'{net} takes images with at least one channel, got shape {tuple(shape)}')
-    if min(height, width)<least:
-        raise ValueError(f'{net} takes images of {least} pixels or more, got {height} x {width}')
+    if min(height, width)<smallest:
+        raise ValueError(f'{net} takes images of {smallest} pixels or more, '
+                         f'got {height} x {width}')
     if n_out<1: raise ValueError(f'n_out must be at least 1, got {n_out}')
 
 # %% ../nbs/api/01_nets.ipynb #4766a4bd
@@ -42,7 +43,9 @@ class SameConv(nn.Conv2d):
     )->Tensor:     # `[b, C', ceil(H/stride), ceil(W/stride)]`
         k,s = self.kernel_size[0],self.stride[0]
         h,w = (max(k - (n%s or s), 0) for n in x.shape[2:])     # rows and columns to add
-        return super().forward(F.pad(x, (w//2, w-w//2, h//2, h-h//2)))
+        top,left = h//2,w//2
+        padded = F.pad(x, (left, w-left, top, h-top))
+        return super().forward(padded)
 
 def same_conv(
     ci:int,        # channels in
@@ -79,8 +82,8 @@ class Block(nn.Module):
         super().__init__()
         self.bn1,self.conv1 = nn.BatchNorm2d(ci),same_conv(ci, co, 3, stride)
         self.bn2,self.conv2 = nn.BatchNorm2d(co),same_conv(co, co, 3)
-        changed = ci!=co or stride!=1
-        self.shortcut = same_conv(ci, co, 1, stride) if changed else nn.Identity()
+        is_plain = ci==co and stride==1
+        self.shortcut = nn.Identity() if is_plain else same_conv(ci, co, 1, stride)
 
     def forward(self, x):
         out = self.conv1(self.bn1(x).relu())
@@ -114,7 +117,9 @@ def wrn(
 
 def _group(ci, co, stride, n):
     "`n` blocks, the first of which has the stride."
-    return nn.Sequential(Block(ci, co, stride), *[Block(co, co) for _ in range(n-1)])
+    blocks = [Block(ci, co, stride)]
+    blocks += [Block(co, co) for _ in range(n-1)]
+    return nn.Sequential(*blocks)
 
 # %% ../nbs/api/01_nets.ipynb #154c2d7c
 def patch_basis(
@@ -129,7 +134,7 @@ def patch_basis(
 
 # %% ../nbs/api/01_nets.ipynb #080ea03c
 class Whiten(nn.Module):
-    "Fixed filters that give brightness, edges, colours of photographs one size; and absolute values."
+    "Fixed filters that give brightness, edges, colours of photos one size; and absolute values."
     def __init__(self,
         C:int,  # channels of an image
     ):
@@ -152,7 +157,7 @@ def fast_cnn(
     shape:tuple,  # of one input, `(C, H, W)`, 16 pixels or more
 )->nn.Module:     # `[b, C, H, W]` -> `[b, n_out]`
     "Fixed whitening, three groups of 16, 48, 64 channels, a mean over the image, one linear layer."
-    check_images('fast_cnn', n_out, shape, least=16)
+    check_images('fast_cnn', n_out, shape, smallest=16)
     C = shape[0]
     body = [*_fast_group(8*C, 16), *_fast_group(16, 48), *_fast_group(48, 64)]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, n_out)]
@@ -225,7 +230,7 @@ def resnet50(
 )->nn.Module:              # `[b, 3, H, W]` -> `[b, n_out]`
     "ResNet-50 of torchvision with a new last layer. He et al. 2016."
     from torchvision import models
-    check_images('resnet50', n_out, shape, least=32)
+    check_images('resnet50', n_out, shape, smallest=32)
     if shape[0]!=3: raise ValueError(f'resnet50 takes images with three channels, got {shape[0]}')
     net = models.resnet50()
     if pretrained: net.load_state_dict(_imagenet())
@@ -238,7 +243,7 @@ def inception_resnet_v2(
     shape:tuple,  # of one input, `(C, H, W)`, 75 pixels or more
 )->nn.Module:     # `[b, C, H, W]` -> `[b, n_out]`
     "Inception-ResNet-v2 of timm, without weights. Szegedy et al. 2017."
-    check_images('inception_resnet_v2', n_out, shape, least=75)
+    check_images('inception_resnet_v2', n_out, shape, smallest=75)
     try: from timm.models import inception_resnet_v2 as make
     except ImportError as e:
         raise ImportError("inception_resnet_v2 needs timm: pip install 'sgn_nb[real]'") from e

@@ -13,59 +13,74 @@ import pytest
 import torch
 from PIL import Image
 from conftest import slow
+from sgn_nb.base.parallel import available_cores
 from sgn_nb.data.batches import Augment, Batches
 from sgn_nb.data.examples import Data, from_arrays
+from sgn_nb.data.streamed import examples_from_list
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.nets import net_maker
-from sgn_nb.data.streamed import examples_from_list
 from sgn_nb.spec import Optimisation
 from sgn_nb.training.loop import fit, make_accelerator
 
 N, K = 100_000, 100
-pytestmark = [slow, pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='reads the memory of processes from /proc')]
+has_proc = Path('/proc/self/status').exists()
+pytestmark = [slow, pytest.mark.skipif(not has_proc, reason='reads memory in /proc')]
 
 def resident(*pids):
     "MB that processes hold."
-    line = lambda pid: next(l for l in Path(f'/proc/{pid}/status').read_text().splitlines() if l.startswith('VmRSS'))
-    return sum(int(line(p).split()[1]) for p in pids)/1024
+    def kilobytes(pid):
+        lines = Path(f'/proc/{pid}/status').read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith('VmRSS'))
+    return sum(map(kilobytes, pids))/1024
 
 def workers():
     "The processes that this one has started."
-    return [int(p) for t in Path('/proc/self/task').iterdir() for p in (t/'children').read_text().split()]
+    threads = Path('/proc/self/task').iterdir()
+    return [int(pid) for t in threads for pid in (t/'children').read_text().split()]
+
+def jpeg(rng):
+    "The bytes of a small image that nobody has seen before."
+    f = io.BytesIO()
+    Image.fromarray(rng.integers(256, size=(40, 40, 3), dtype=np.uint8)).save(f, 'jpeg')
+    return f.getvalue()
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     "A folder for each class; three hundred different images under a hundred thousand names."
-    at, rng, drawn = tmp_path_factory.mktemp('many'), np.random.default_rng(0), []
-    for _ in range(300):
-        f = io.BytesIO()
-        Image.fromarray(rng.integers(256, size=(40, 40, 3), dtype=np.uint8)).save(f, 'jpeg')
-        drawn.append(f.getvalue())
-    for k in range(K): (at/str(k)).mkdir()
-    for n in range(N): (at/f'{n%K}/{n}.jpg').write_bytes(drawn[n%300])
-    return at
+    path = tmp_path_factory.mktemp('many')
+    rng = np.random.default_rng(0)
+    images = [jpeg(rng) for _ in range(300)]
+    for k in range(K): (path/str(k)).mkdir()
+    for n in range(N): (path/f'{n%K}/{n}.jpg').write_bytes(images[n%300])
+    return path
 
 def one_epoch(folder):
     """Looks at every image once: the ids in the order they came, MB held at each batch, images a
     second, and by how many workers."""
-    examples, bad = examples_from_list(folder, {f'{n%K}/{n}.jpg': n%K for n in range(N)}, 32, 36, 'the list')
-    assert not bad
+    labels = {f'{n%K}/{n}.jpg': n%K for n in range(N)}
+    examples, n_bad = examples_from_list(folder, labels, 32, 36, 'the list')
+    assert not n_bad
     data = Data('many', K, examples, mean=torch.full((3,), .5), std=torch.full((3,), .3))
-    batches, ids, memory, start = Batches(data, examples, 500, seed=0, augment=Augment(flip=True)), [], [], time.perf_counter()
+    batches = Batches(data, examples, 500, seed=0, augment=Augment(flip=True))
+    ids, memory = [], []
+    start = time.perf_counter()
     for x,y,i in batches:
         assert x.shape == (500, 3, 32, 32) and torch.equal(y, i % K)
         ids += i.tolist()
         memory.append(resident(os.getpid(), *workers()))
-    return ids, memory, N/(time.perf_counter() - start), batches.inputs.workers
+    rate = N/(time.perf_counter() - start)
+    return ids, memory, rate, batches.inputs.workers
 
 def test_a_hundred_thousand_files(folder, capsys, monkeypatch):
     """Every image comes once, with its own label; memory at the end of the epoch is what it was
     near its beginning. In a process that has held nothing else, and whose C library gives a
     tensor's memory back at once: what it holds is what is in use."""
     monkeypatch.setenv('MALLOC_MMAP_THRESHOLD_', '1000000')
-    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as fresh: ids, memory, rate, n_workers = fresh.submit(one_epoch, folder).result()
-    with capsys.disabled(): print(f' {rate:,.0f} images/s from {n_workers} workers, {memory[-1]:,.0f} MB', end='')
-    assert n_workers == min(8, os.cpu_count())
+    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as fresh:
+        ids, memory, rate, n_workers = fresh.submit(one_epoch, folder).result()
+    with capsys.disabled():
+        print(f' {rate:,.0f} images/s from {n_workers} workers, {memory[-1]:,.0f} MB', end='')
+    assert n_workers == min(8, available_cores())
     assert sorted(ids) == list(range(N))
     third = len(memory)//3
     assert median(memory[-third:]) < 1.05*median(memory[:third]), memory[::10]
@@ -75,14 +90,16 @@ def test_a_thousand_steps():
     memory."""
     y = torch.arange(200) % 5
     data = from_arrays(torch.randn(200, 8), y, K=5)
-    method = METHODS['sgn'](net_maker('mlp', (8,)), 5, y, **METHODS['sgn'].resolve(50, 1000))
-    seen = []
+    settings = METHODS['sgn'].resolve(50, 1000)
+    method = METHODS['sgn'](net_maker('mlp', (8,)), 5, y, **settings)
+    held = {}                                       # epoch -> number of tensors, MB
     def look(row):
         if row['epoch'] not in (9, 49): return
         gc.collect()
-        seen.append((sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()), resident(os.getpid())))
+        n_tensors = sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
+        held[row['epoch']] = n_tensors, resident(os.getpid())
     train = Batches(data, data.train, 10, seed=0)
     fit(method, train, {}, Optimisation(epochs=50), make_accelerator('cpu'), on_epoch=look)
-    (few, before), (many, after) = seen
-    assert few == many
-    assert after < before + 2
+    (early, early_memory), (late, late_memory) = held[9], held[49]
+    assert early == late
+    assert late_memory < early_memory + 2
