@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from ..base.errors import raise_listing
+from ..base.parallel import available_cores
 from ..base.seeds import generator
 from .examples import Data, Examples
 from .pixels import Files
@@ -30,17 +31,20 @@ def shift_flip(
     dx:Tensor,    # column offset of each crop `[b]`, 0..2*pad
     flip:Tensor,  # mirror it? `[b]`, bool
 )->Tensor:        # `[b, C, H, W]`, channels last in memory
-    "Crop each padded image at its own place and mirror it if asked: one look-up of rows for the batch."
+    "Crop each padded image at a place of its own, mirror it if asked: one look-up of rows."
     b,c,h,w = x.shape
     high,wide = h+2*pad,w+2*pad
     x = x.permute(0, 2, 3, 1)
-    both = F.pad(torch.cat([x, x.flip(2)]), (0, 0, pad, pad, pad, pad))  # `[2b, high, wide, C]`
-    pieces = both.as_strided((2*b*high*wide - w + 1, w*c), (c, 1))  # row p: w pixels from p on
+    pairs = torch.cat([x, x.flip(2)])                                       # and mirrored
+    padded = F.pad(pairs, (0, 0, pad, pad, pad, pad))                    # `[2b, high, wide, C]`
+    n_pieces = 2*b*high*wide - w + 1
+    pieces = padded.as_strided((n_pieces, w*c), (c, 1))             # row p: w pixels from p on
     image,row = (torch.arange(n, device=x.device) for n in (b, h))
     top = (image + b*flip)*high + dy                                        # of each crop
     left = torch.where(flip, 2*pad-dx, dx)
     begin = (top[:, None] + row)*wide + left[:, None]                       # of its rows `[b, H]`
-    return pieces.index_select(0, begin.flatten()).view(b, h, w, c).permute(0, 3, 1, 2)
+    crops = pieces.index_select(0, begin.flatten()).view(b, h, w, c)
+    return crops.permute(0, 3, 1, 2)
 
 # %% ../../nbs/api/data/04_batches.ipynb #e35152f0
 @dataclass(frozen=True)
@@ -73,8 +77,9 @@ class Memory:
 
     def _spread(self, v):
         "A value for each channel or feature, at the size of an input."
-        v = v.view(-1, *[1]*(self.x.dim()-2))
-        return torch.empty_like(self.x[0], dtype=torch.float32).copy_(v)
+        ones = [1]*(self.x.dim()-2)
+        size = torch.empty_like(self.x[0], dtype=torch.float32)
+        return size.copy_(v.view(-1, *ones))
 
     def read(self,
         ids:list,     # of batches, `[b]` each
@@ -91,15 +96,18 @@ class Memory:
 
 # %% ../../nbs/api/data/04_batches.ipynb #906a3833
 class _Crops:
-    "What the worker processes do: image `k` of an epoch as `[crop, crop, 3]`, or the name of a file that is broken."
+    "What worker processes do: image `k` as `[crop, crop, 3]`, or the name of a broken file."
     def __init__(self, files, moves):
         self.files = files
-        self.dy,self.dx,self.mirror = (v.cpu().numpy() for v in moves)
+        self.dy,self.dx,self.mirror = [v.cpu().numpy() for v in moves]
 
     def __getitem__(self, k):
         try: im = self.files.read(k)
-        except Exception as e: return f'{os.fsdecode(self.files.names[k])} ({type(e).__name__})'
-        y,x,crop = self.dy[k],self.dx[k],self.files.crop
+        except Exception as e:
+            name = os.fsdecode(self.files.names[k])
+            return f'{name} ({type(e).__name__})'
+        crop = self.files.crop
+        y,x = self.dy[k],self.dx[k]
         im = im[y:y+crop, x:x+crop]
         if self.mirror[k]: im = im[:, ::-1]
         return torch.from_numpy(im.copy())
@@ -125,9 +133,10 @@ class Disk:
                              f'{files.resize} to {files.crop} pixels, got {augment.pad}')
         self.files,self.device = files,device
         self.room = files.resize-files.crop        # offsets of crops are 0..room
-        self.mean,self.std = (v.to(device).view(-1, 1, 1) for v in (data.mean, data.std))
-        few = len(files)<2000                      # not worth the processes
-        self.workers = 0 if few else min(8, os.cpu_count() or 1)
+        def spread(v): return v.to(device).view(-1, 1, 1)
+        self.mean,self.std = spread(data.mean),spread(data.std)
+        is_small = len(files)<2000                 # not worth the processes
+        self.workers = 0 if is_small else min(8, available_cores())
 
 # %% ../../nbs/api/data/04_batches.ipynb #650acc93
 @patch
@@ -143,7 +152,8 @@ def read(self:Disk,
         if isinstance(x, list):
             raise_listing('images that cannot be decoded after all, '
                           'take them out of the lists', x, 5)
-        x = x.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        x = x.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        x = x.float().div_(255)
         yield x.sub_(self.mean).div_(self.std)
 
 @patch
@@ -163,14 +173,15 @@ def balanced_ids(
     "Ids of equally many examples of each class, none twice."
     _check_balanced(y, n, K)
     order = torch.randperm(len(y), generator=rng)
-    ids = torch.cat([order[y[order]==k][:n//K] for k in range(K)])
+    classes = y[order]
+    ids = torch.cat([order[classes==k][:n//K] for k in range(K)])
     return ids[torch.randperm(n, generator=rng)]
 
 def _check_balanced(y, n, K):
-    least = int(y.bincount(minlength=K).min())
-    if n<1 or n%K or n//K>least:
-        raise ValueError(f'balanced must be a multiple of the {K} classes, at most {K*least:,} '
-                         f'(the rarest class has {least:,} examples), got {n:,}')
+    rarest = int(y.bincount(minlength=K).min())
+    if n<1 or n%K or n//K>rarest:
+        raise ValueError(f'balanced must be a multiple of the {K} classes, at most {K*rarest:,} '
+                         f'(the rarest class has {rarest:,} examples), got {n:,}')
 
 # %% ../../nbs/api/data/04_batches.ipynb #b1425ec4
 class Batches:
@@ -231,9 +242,10 @@ def epoch(self:Batches,
 ):                # yields `x, y, i`
     "The batches of epoch `e`, the same ones every time; of several processes, each its part."
     order,moves = self.draw(e)
-    batches = order.to(self.y.device).split(self.batch)[start:len(self)]
-    ids = [shard(i) for i in batches]
-    for x,i in zip(self.inputs.read(ids, moves), ids): yield x,self.y[i],i
+    batches = order.to(self.y.device).split(self.batch)
+    ids = [shard(i) for i in batches[start:len(self)]]
+    inputs = self.inputs.read(ids, moves)
+    for x,i in zip(inputs, ids): yield x,self.y[i],i
 
 # %% ../../nbs/api/data/04_batches.ipynb #bff574eb
 class SequentialBatches:
@@ -250,9 +262,11 @@ class SequentialBatches:
 
     def __len__(self): return -(-len(self.y)//self.batch)
     def __iter__(self):
-        batches = torch.arange(len(self.y), device=self.y.device).split(self.batch)
+        order = torch.arange(len(self.y), device=self.y.device)
+        batches = order.split(self.batch)
         ids = [shard(i, even=False) for i in batches]        # of several processes, each its part
-        for x,i in zip(self.inputs.read(ids), ids): yield x,self.y[i],i
+        inputs = self.inputs.read(ids)
+        for x,i in zip(inputs, ids): yield x,self.y[i],i
 
 # %% ../../nbs/api/data/04_batches.ipynb #f8caeea3
 def evaluation_batches(
@@ -279,11 +293,12 @@ def mixup(
     lam:Tensor,  # what is left of each example, `[b]`, 0..1
     K:int,       # number of classes
 )->tuple:        # mixed inputs; soft labels `[b, K]`
-    "Each example and its neighbour, first and second, third and fourth ...: `lam a + (1-lam) b`. Zhang et al. 2018."
+    "Each example mixed with its neighbour: `lam a + (1-lam) b`. Zhang et al. 2018."
     partner = torch.arange(len(x), device=x.device)^1
     partner = partner.clamp(max=len(x)-1)          # the last of an odd batch has none but itself
     def mix(a):
-        w = lam.to(a).view(-1, *[1]*(a.dim()-1))
+        ones = [1]*(a.dim()-1)
+        w = lam.to(a).view(-1, *ones)
         return w*a + (1-w)*a[partner]
     return mix(x),mix(F.one_hot(y, K).float())
 
@@ -309,6 +324,7 @@ class Mixup:
         "The mixed batches of epoch `e`, the same ones every time."
         rng = generator(self.train.seed, 'mixup', e)
         lam = torch.rand(len(self), self.batch, generator=rng)
-        for row,(x,y,i) in zip(lam[start:], self.train.epoch(e, start)):
+        batches = self.train.epoch(e, start)
+        for row,(x,y,i) in zip(lam[start:], batches):
             part = shard(row[:len(y)*world_size()])
             yield *mixup(x, y, part, self.K),i

@@ -59,19 +59,22 @@ class Data:
 def _stats(x):
     "Mean and standard deviation of each channel or feature; constant ones get std 1."
     is_bytes = x.dtype==torch.uint8
+    white = 255 if is_bytes else 1
     if is_bytes and x.dim()==4: mean,std = _byte_stats(x)
-    else: std,mean = torch.std_mean(x.double()/(255 if is_bytes else 1), 0)
+    else: std,mean = torch.std_mean(x.double()/white, 0)
     return mean.float(),torch.where(std>0, std, 1.).float()
 
 def _byte_stats(x):
-    "The same of bytes, exactly and without a copy in floats: a channel holds each of 256 values so and so often."
-    def counts(part):
+    "The same of bytes, from how often each of 256 values occurs: exact, and no copy in floats."
+    def histograms(part):
         channels = part.numpy().swapaxes(0, 1)
         return np.stack([np.bincount(c.ravel(), minlength=256) for c in channels])
-    n = torch.from_numpy(sum(map(counts, x.cpu().split(256)))).double()
+    parts = x.cpu().split(256)
+    n = torch.from_numpy(sum(map(histograms, parts))).double()
     values = torch.arange(256).double()/255
     mean = n@values/n.sum(1)
-    squares = (n*(values-mean[:, None])**2).sum(1)
+    deviations = values - mean[:, None]
+    squares = (n*deviations**2).sum(1)
     return mean,(squares/(n.sum(1)-1)).sqrt()
 
 # %% ../../nbs/api/data/01_examples.ipynb #344e5eee
@@ -100,12 +103,13 @@ def from_arrays(
 def _largest(name, labels):
     "The largest class id; a `ValueError` where they are no numbers, or negative."
     if labels is None: return 0
-    wanted = f'{name} must hold class ids 0, 1, 2, ...'
+    rule = f'{name} must hold class ids 0, 1, 2, ...'
     try: labels = torch.as_tensor(labels).nan_to_num()
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f'{wanted}, got {str(labels)[:60]}') from None
+        raise ValueError(f'{rule}, got {str(labels)[:60]}') from None
     if not labels.numel(): return 0
-    if labels.min()<0: raise ValueError(f'{wanted}, got {labels.min().item()}')
+    smallest = labels.min().item()
+    if smallest<0: raise ValueError(f'{rule}, got {smallest}')
     return int(labels.max())
 
 # %% ../../nbs/api/data/01_examples.ipynb #ed22a5cc
@@ -123,7 +127,8 @@ def _examples(x, y, true, K):
 
 def _check_alike(x_test, x):
     "Test inputs have the shape of training inputs."
-    shape,shape_test = list(x.shape[1:]),list(x_test.shape[1:])
+    shape = list(x.shape[1:])
+    shape_test = list(x_test.shape[1:])
     if shape_test!=shape:
         raise ValueError(f'x_test must be like x, of shape {shape} each, got {shape_test}')
 
@@ -157,7 +162,8 @@ def split(
     n,n_val = _split_sizes(data, val_share, n_train)
     order = torch.randperm(len(data.train), generator=generator(seed, 'split'))
     val,train = order[:n].tensor_split([n_val])
-    return replace(data, train=data.train[train], val=data.train[val] if n_val else data.val)
+    held_out = data.train[val] if n_val else data.val
+    return replace(data, train=data.train[train], val=held_out)
 
 def _split_sizes(data, val_share, n_train):
     "How many examples are drawn, and how many of them are for validation."
@@ -198,9 +204,10 @@ def _show(ax, x, y, true, classes, is_long):
     "One image and its label."
     def name(k): return classes[k] if classes else str(int(k))
     ax.imshow(x.permute(1, 2, 0).squeeze(-1), cmap='gray_r')
-    arrow = '\n← ' if is_long else ' ← '
-    title = name(y) if y==true else name(y)+arrow+name(true)
-    colour = 'k' if y==true else '#c44e52'
+    title,colour = name(y),'k'
+    if y!=true:
+        arrow = '\n← ' if is_long else ' ← '
+        title,colour = name(y)+arrow+name(true),'#c44e52'
     ax.set_title(title, fontsize=7 if is_long else 9, color=colour, pad=2)
 
 # %% ../../nbs/api/data/01_examples.ipynb #0ce43520
@@ -209,8 +216,9 @@ def class_counts(
     K:int,              # number of classes
 )->dict:                # 'given' and, where known, 'true' -> `[K]`
     "How many examples each class has, by given and by true labels."
-    labels = {'true': examples.true, 'given': examples.y}
-    return {k: l.cpu().bincount(minlength=K) for k,l in labels.items() if l is not None}
+    labels = {} if examples.true is None else {'true': examples.true}
+    labels['given'] = examples.y
+    return {k: y.cpu().bincount(minlength=K) for k,y in labels.items()}
 
 # %% ../../nbs/api/data/01_examples.ipynb #a807e106
 def plot_counts(
@@ -221,13 +229,15 @@ def plot_counts(
     "Bars of class counts, by true and by given labels."
     import matplotlib.pyplot as plt
     names = range(classes) if isinstance(classes, int) else classes
-    counts,middle = class_counts(examples, len(names)),torch.arange(len(names))
+    counts = class_counts(examples, len(names))
+    middle = torch.arange(len(names))
     if ax is None: _,ax = plt.subplots(figsize=(6, 2.3))
     for k,(label,n) in enumerate(counts.items()):
-        ax.bar(middle+.4*k-.2*(len(counts)-1), n, .38, label=label)
+        place = middle + .4*k - .2*(len(counts)-1)
+        ax.bar(place, n, .38, label=label)
     is_long = max(len(str(n)) for n in names)>3
-    turned = dict(rotation=45, ha='right', rotation_mode='anchor') if is_long else {}
-    ax.set_xticks(middle.tolist(), names, **turned)
+    slant = dict(rotation=45, ha='right', rotation_mode='anchor') if is_long else {}
+    ax.set_xticks(middle.tolist(), names, **slant)
     ax.set(ylabel='examples')
     ax.legend(loc='lower center', bbox_to_anchor=(.5, 1), ncols=2, frameon=False)
     return ax
@@ -238,10 +248,12 @@ def pixel_hash(
 )->str:         # 12 hexadecimal digits
     "Name of all inputs of a data set, split by split, independent of device."
     parts = {'train': data.train, 'val': data.val, 'test': data.test}
-    named = [(name, part.x) for name,part in parts.items() if part is not None]
-    contents = [f'{name}{tuple(x.shape)}'.encode() + _content(x) for name,x in named]
+    inputs = {name: part.x for name,part in parts.items() if part is not None}
+    contents = [_content(name, x) for name,x in inputs.items()]
     return content_hash(*contents, digits=12)
 
-def _content(x):
-    "The bytes of a tensor; of images on the disk, what `Files` says of them."
-    return x.cpu().contiguous().numpy().tobytes() if torch.is_tensor(x) else x.digest()
+def _content(name, x):
+    "A split's name, shape and bytes; of images on the disk, what `Files` says of them."
+    head = f'{name}{tuple(x.shape)}'.encode()
+    if not torch.is_tensor(x): return head + x.digest()
+    return head + x.cpu().contiguous().numpy().tobytes()

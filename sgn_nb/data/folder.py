@@ -10,6 +10,7 @@ import csv
 import os
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 from ..base.errors import lookup, raise_listing
 from .examples import Data, from_arrays
 from .noise import ASYM_MAPS
@@ -58,9 +59,10 @@ def find_table(
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
 
 def _check_files(folder, files, unlisted, table):
-    "Every file is listed once and there; every image that is there is listed, unless that does not matter."
+    "Every file is listed once and there; every image that is there is listed, or need not be."
     lookup('choice for unlisted', unlisted, ('error', 'ignore'))
-    paths,present = [os.path.normpath(f) for f in files],_walk(folder)
+    paths = [os.path.normpath(f) for f in files]
+    present = _walk(folder)
     twice = [f for f,n in Counter(paths).items() if n>1]
     raise_listing(f'files that {table} lists more than once', twice)
     missing = [f for f in paths if f not in present and not (folder/f).exists()]
@@ -74,7 +76,8 @@ def _walk(folder):
     "All files in a folder and below it, as paths below it."
     files = set()
     for place,_,names in os.walk(folder):
-        prefix = '' if Path(place)==folder else os.path.relpath(place, folder)+os.sep
+        is_top = Path(place)==folder
+        prefix = '' if is_top else os.path.relpath(place, folder)+os.sep
         files.update([prefix+n for n in names])
     return files
 
@@ -111,7 +114,8 @@ def _class_names(labels, classes, table):
     "The classes in order; all `labels` are among them."
     names = sorted(labels)
     if classes is not None:
-        twice = [c for c,n in Counter(classes).items() if n>1]
+        counts = Counter(classes)
+        twice = [c for c,n in counts.items() if n>1]
         raise_listing('classes that are given more than once', twice)
         for name in names: lookup(f'class in {table}', name, list(classes))
         return tuple(classes)
@@ -151,45 +155,68 @@ def image_folder(
     **fields,        # further fields of `Data`: asym_map, mean, std
 )->Data:             # images `[N, 3, H, W]`; named after the folder
     "A data set from a folder of images and a CSV of labels."
-    source = find_table(path, labels_csv)
-    table,name = read_table(source),source.name
-    path = Path(os.path.abspath(path))
-    columns = (file_col, label_col, clean_col or label_col)
-    files,given,best = (_column(table, c, name) for c in columns)
-    files = [os.path.relpath(f, path) if os.path.isabs(f) else f for f in files]
-    if split_col not in ('split', None): _column(table, split_col, name)
-    _check_files(path, files, unlisted, name)
-    train,test = _rows(table, split_col)
-    labels = _check_labels(name, files, given, best, train, test, label_col, clean_col, classes)
-    classes = _class_names(labels, classes, name)
-    x = pixels(path, [files[i] for i in train+test], size)
-    arrays = _arrays(x, given, best, train, test, classes)
+    table = find_table(path, labels_csv)
+    folder = Path(os.path.abspath(path))
+    listing = _read_listing(table, folder, file_col, label_col, clean_col, split_col)
+    _check_files(folder, listing.files, unlisted, listing.name)
+    labels = _check_labels(listing, label_col, clean_col, classes)
+    classes = _class_names(labels, classes, listing.name)
+    files = [listing.files[i] for i in listing.rows]
+    x = pixels(folder, files, size)
+    arrays = _arrays(listing, x, classes)
     if not clean_col: arrays['true'] = None
     fields = {'asym_map': _asym_map(classes)} | fields
-    return from_arrays(**arrays, name=path.name, classes=classes, **fields)
+    return from_arrays(**arrays, name=folder.name, classes=classes, **fields)
 
 # %% ../../nbs/api/data/03_folder.ipynb #a17bbd4a
-def _column(table, column, name):
-    return [v.strip() for v in lookup(f'column of {name}', column, table)]
+class _Listing(NamedTuple):
+    "What a table says about the images of a folder."
+    name:str     # of the table
+    files:list   # paths below the folder `[N]`
+    given:list   # given labels `[N]`
+    best:list    # true labels `[N]`, or the given ones where there are no others
+    train:list   # row numbers
+    test:list    # row numbers
 
-def _arrays(x, given, best, train, test, classes):
+    @property
+    def rows(self): return self.train+self.test
+
+def _read_listing(path, folder, file_col, label_col, clean_col, split_col):
+    "The columns of a table, and which rows are for what."
+    table,name = read_table(path),path.name
+    def column(c): return [v.strip() for v in lookup(f'column of {name}', c, table)]
+    def relative(f): return os.path.relpath(f, folder) if os.path.isabs(f) else f
+    files = [relative(f) for f in column(file_col)]
+    given,best = column(label_col),column(clean_col or label_col)
+    if split_col not in ('split', None): column(split_col)
+    return _Listing(name, files, given, best, *_rows(table, split_col))
+
+# %% ../../nbs/api/data/03_folder.ipynb #ed2e32fa
+def _check_labels(listing, label_col, clean_col, classes):
+    "All labels that count; a `ValueError` where one is empty, or a given one is no true one."
+    if clean_col:
+        _check_filled(listing, repr(label_col), listing.given, listing.train)
+        _check_filled(listing, repr(clean_col), listing.best, listing.rows)
+    else:
+        column = f'{label_col!r}, and no clean_col is given'
+        _check_filled(listing, column, listing.given, listing.rows)
+    given = {listing.given[i] for i in listing.train}
+    true = {listing.best[i] for i in listing.rows}
+    if clean_col and classes is None:
+        _check_given(given, true, f'column {label_col!r} of {listing.name}', repr(clean_col))
+    return given | true
+
+def _check_filled(listing, column, labels, rows):
+    "Each of these rows has a label."
+    empty = [listing.files[i] for i in rows if not labels[i]]
+    raise_listing(f'rows of {listing.name} without a label in column {column}', empty)
+
+def _arrays(listing, x, classes):
     "What `from_arrays` is given: images and class ids, of training and of test rows."
     number = {c: k for k,c in enumerate(classes)}
     def ids(labels, rows): return [number[labels[i]] for i in rows]
-    n = len(train)
-    arrays = {'x': x[:n], 'y': ids(given, train), 'true': ids(best, train)}
-    if test: arrays |= {'x_test': x[n:], 'y_test': ids(best, test)}
+    n = len(listing.train)
+    y,true = ids(listing.given, listing.train),ids(listing.best, listing.train)
+    arrays = {'x': x[:n], 'y': y, 'true': true}
+    if listing.test: arrays |= {'x_test': x[n:], 'y_test': ids(listing.best, listing.test)}
     return arrays
-
-def _check_labels(name, files, given, best, train, test, label_col, clean_col, classes):
-    "All labels that are used; a `ValueError` where one is empty, or a given one is no true one."
-    rows = train+test
-    if clean_col: used = [(repr(label_col), given, train), (repr(clean_col), best, rows)]
-    else: used = [(f'{label_col!r}, and no clean_col is given', given, rows)]
-    for column,labels,part in used:
-        empty = [files[i] for i in part if not labels[i]]
-        raise_listing(f'rows of {name} without a label in column {column}', empty)
-    given,true = {given[i] for i in train},{best[i] for i in rows}
-    if clean_col and classes is None:
-        _check_given(given, true, f'column {label_col!r} of {name}', repr(clean_col))
-    return given | true

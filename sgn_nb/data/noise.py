@@ -57,7 +57,8 @@ class Noise:
     T:tuple=None     # rows of a given transition matrix, `[K][K]`; for 'matrix' only
 
     def __post_init__(self):
-        lookup('noise', self.kind, [*KINDS, *HUMAN] if self.T is None else ['matrix'])
+        kinds = [*KINDS, *HUMAN] if self.T is None else ['matrix']
+        lookup('noise', self.kind, kinds)
         if not (isinstance(self.rate, Real) and 0<=self.rate<=1):
             raise _bad_rate(self.kind, self.rate)
         if self.kind in ('none', *HUMAN) and self.rate:
@@ -71,13 +72,15 @@ def _bad_rate(kind, rate, advice=''):
 # %% ../../nbs/api/data/00_noise.ipynb #8d6933ad
 @patch(cls_method=True)
 def parse(cls:Noise,
-    name:str,  # 'none', 'sym-0.4', 'sym-0.4-excl', 'asym-0.4', 'pair-0.4', 'idn-0.4', 'cifarn-worst'; a `Noise` comes back as it is
+    name:str,  # 'none', 'sym-0.4', 'sym-0.4-excl', 'pair-0.4', 'cifarn-worst', …; a `Noise` comes back as it is
 ):             # a `Noise`
     "The noise that `name` stands for; `str(noise)` gives the name back."
     if isinstance(name, cls): return name
-    if str(name).startswith('cifar'): return cls(lookup('noise', name, list(HUMAN)))
+    if str(name).startswith('cifar'):
+        return cls(lookup('noise', name, list(HUMAN)))
     kind,_,rate = str(name).partition('-')
-    lookup('noise', kind or name, [*(k for k in KINDS if '-' not in k), *HUMAN])
+    families = [k for k in KINDS if '-' not in k]
+    lookup('noise', kind or name, [*families, *HUMAN])
     if kind=='none' and not rate: return cls()
     if kind=='sym' and rate.endswith('-excl'):
         kind = 'sym-excl'
@@ -90,13 +93,16 @@ def parse(cls:Noise,
 # %% ../../nbs/api/data/00_noise.ipynb #6b944bd9
 @patch
 def __str__(self:Noise):
-    "The name: `Noise.parse(str(noise)) == noise`. A given matrix is named by its hash and cannot be parsed."
+    "The name: `Noise.parse(str(noise)) == noise`; but a given matrix is named by its hash."
     if self.kind in ('none', *HUMAN): return self.kind
-    if self.kind=='matrix': return f'matrix-{content_hash(repr(self.T).encode(), digits=8)}'
+    if self.kind=='matrix':
+        digest = content_hash(repr(self.T).encode(), digits=8)
+        return f'matrix-{digest}'
     kind,_,excl = self.kind.partition('-')
     short = f'{self.rate:g}'
     rate = short if float(short)==self.rate else self.rate
-    return f'{kind}-{rate}-{excl}' if excl else f'{kind}-{rate}'
+    name = f'{kind}-{rate}'
+    return f'{name}-{excl}' if excl else name
 
 # %% ../../nbs/api/data/00_noise.ipynb #9a8145fd
 @patch(cls_method=True)
@@ -109,7 +115,8 @@ def from_matrix(cls:Noise,
         raise ValueError(f'T must be a K×K matrix of numbers, got {str(T)[:60]!r}') from None
     if T.ndim!=2 or T.shape[0]!=T.shape[1] or len(T)<2:
         raise ValueError(f'T must be a K×K matrix with K of at least 2, got shape {list(T.shape)}')
-    if not (T>=0).all(): raise ValueError(f'T must have entries >= 0, got {T[~(T>=0)][0].item():g}')
+    negative = T[~(T>=0)]                                      # or NaN
+    if len(negative): raise ValueError(f'T must have entries >= 0, got {negative[0].item():g}')
     sums = T.sum(1)
     worst = (sums-1).abs().argmax().item()
     if not abs(sums[worst]-1)<1e-4:
@@ -152,8 +159,9 @@ def matrix(self:Noise,
     asym_map=None,  # class id -> class id it is mistaken for; for asym only
 )->Tensor:          # `T`, `[K, K]`, float64; row = true class, column = given label
     "Expected transition matrix `(1-rate) I + rate R`; rows sum to 1."
+    I = torch.eye(K, dtype=torch.float64)
     R = _redraw(self, K, asym_map)
-    return (1-self.rate)*torch.eye(K, dtype=torch.float64) + self.rate*R
+    return (1-self.rate)*I + self.rate*R
 
 # %% ../../nbs/api/data/00_noise.ipynb #36d182a7
 def _draws(N, seed):
@@ -164,7 +172,8 @@ def _draws(N, seed):
 def _sample(P, v):
     "One class id for each row of `P` `[n, K]`: the first whose cumulated share exceeds `v` `[n]`."
     cdf = P.cumsum(-1)
-    return (cdf/cdf[:, -1:] <= v[:, None]).sum(-1)
+    shares = cdf/cdf[:, -1:]
+    return (shares <= v[:, None]).sum(-1)
 
 # %% ../../nbs/api/data/00_noise.ipynb #37c71543
 @patch
@@ -199,7 +208,8 @@ def realised_rate(
     noisy,   # noisy labels, `[N]`
 )->float:    # share of labels that differ, 0..1
     "Share of wrong labels, as they came out."
-    y,noisy = torch.as_tensor(y).cpu(),torch.as_tensor(noisy).cpu()
+    y = torch.as_tensor(y).cpu()
+    noisy = torch.as_tensor(noisy).cpu()
     if y.shape!=noisy.shape or not y.numel(): raise _bad_lengths(y, noisy)
     return (y!=noisy).double().mean().item()
 
@@ -215,16 +225,20 @@ def realised_matrix(
     rates:bool=True, # shares of each row (NaN for a class without examples); counts if False
 )->Tensor:           # `[K, K]`, row = true class, column = given label
     "How often each class was given each label."
-    y,noisy = check_labels(y, K).cpu(),check_labels(noisy, K).cpu()
+    y = check_labels(y, K).cpu()
+    noisy = check_labels(noisy, K).cpu()
     if y.shape!=noisy.shape: raise _bad_lengths(y, noisy)
-    n = torch.bincount((y*K + noisy).flatten(), minlength=K*K).view(K, K)
+    cells = (y*K + noisy).flatten()
+    n = torch.bincount(cells, minlength=K*K).view(K, K)
     return n.double()/n.sum(1, keepdim=True) if rates else n
 
 # %% ../../nbs/api/data/00_noise.ipynb #9e651492
 def _truncated_normal(mean, w, sd=.1):
     "Uniform `w` -> N(mean, sd²) kept in (0, 1): what redrawing gives, by the quantile function."
-    lo,hi = torch.special.ndtr((torch.tensor([0., 1.], dtype=w.dtype) - mean)/sd)
-    return (mean + sd*torch.special.ndtri(lo + w*(hi-lo))).clamp(0, 1)
+    ends = torch.tensor([0., 1.], dtype=w.dtype)
+    lo,hi = torch.special.ndtr((ends - mean)/sd)
+    z = torch.special.ndtri(lo + w*(hi-lo))
+    return (mean + sd*z).clamp(0, 1)
 
 # %% ../../nbs/api/data/00_noise.ipynb #e1b15480
 def _unit_features(x):
@@ -274,11 +288,14 @@ def heat_map(
 def _write_cells(ax, T, classes):
     "The names of the classes, and the per cents."
     K = len(T)
-    ax.set_xticks(range(K), classes or range(K), rotation=90 if classes else 0, fontsize=7)
-    ax.set_yticks(range(K), classes or range(K), fontsize=7)
+    names = classes or range(K)
+    ax.set_xticks(range(K), names, rotation=90 if classes else 0, fontsize=7)
+    ax.set_yticks(range(K), names, fontsize=7)
     for j,k in (T>=.005).nonzero().tolist():
-        colour = 'w' if T[j, k]>.35 else 'k'
-        ax.text(k, j, f'{100*T[j, k]:.0f}', ha='center', va='center', fontsize=5.5, color=colour)
+        share = T[j, k]
+        colour = 'w' if share>.35 else 'k'
+        style = dict(ha='center', va='center', fontsize=5.5, color=colour)
+        ax.text(k, j, f'{100*share:.0f}', **style)
 
 # %% ../../nbs/api/data/00_noise.ipynb #8d341205
 CIFARN_URL = 'https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/'
@@ -295,7 +312,9 @@ def _arrays_only(file):
     rebuild,*_ = np.empty(0).__reduce__()
     cores = ('core', '_core')                                    # before NumPy 2, and since
     names = [f'numpy.{core}.multiarray._reconstruct' for core in cores]
-    allowed = [*((rebuild, name) for name in names), np.ndarray, np.dtype, type(np.dtype('int64'))]
+    functions = [(rebuild, name) for name in names]
+    integers = type(np.dtype('int64'))
+    allowed = [*functions, np.ndarray, np.dtype, integers]
     with torch.serialization.safe_globals(allowed):
         try: return torch.load(file, weights_only=True)
         except Exception as e:
@@ -310,7 +329,8 @@ def _published(path, checksum):
     if f'sha256:{digest}'!=checksum:
         raise ValueError(f'{path} is not the published file: its sha256 is {digest}, '
                          f'not {checksum[7:]}; delete it, or get it again from {CIFARN_URL}')
-    return {k: np.asarray(v) for k,v in _arrays_only(BytesIO(blob)).items()}
+    columns = _arrays_only(BytesIO(blob))
+    return {k: np.asarray(v) for k,v in columns.items()}
 
 # %% ../../nbs/api/data/00_noise.ipynb #3e980cfc
 def _cifarn(K, root=None):
@@ -345,7 +365,8 @@ def human_labels(
     "What people called CIFAR's training images (CIFAR-N, Wei et al. 2022), beside what they are."
     K,key = lookup('noise', column, HUMAN)
     columns = _cifarn(K, root)
-    return torch.tensor(columns['clean_label']).long(),torch.tensor(columns[key]).long()
+    clean,human = columns['clean_label'],columns[key]
+    return torch.tensor(clean).long(),torch.tensor(human).long()
 
 # %% ../../nbs/api/data/00_noise.ipynb #420f51a7
 def _answers(noise, y, K):

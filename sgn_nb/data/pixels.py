@@ -19,7 +19,8 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 from ..base.errors import raise_listing
-from ..base.files import cache_folder, content_hash, atomic_write
+from ..base.files import atomic_write, cache_folder, content_hash
+from ..base.parallel import available_cores
 
 # %% ../../nbs/api/data/02_pixels.ipynb #a2ee54da
 _ORIENTATION = 0x0112  # the note "turn me" in a photograph's Exif data
@@ -51,8 +52,8 @@ def map_in_threads(
     pieces = [items[k:k+n] for k in range(0, len(items), n)]
     def work(piece): return [f(x) for x in piece]
     bar = dict(desc=title, unit=f' × {n} images', delay=1, mininterval=.5, leave=False)
-    results = thread_map(work, pieces, max_workers=min(8, os.cpu_count() or 1),
-                         tqdm_class=tqdm, **bar)
+    threads = min(8, available_cores())
+    results = thread_map(work, pieces, max_workers=threads, tqdm_class=tqdm, **bar)
     return list(chain.from_iterable(results))
 
 # %% ../../nbs/api/data/02_pixels.ipynb #5f0b829d
@@ -64,7 +65,9 @@ def decode_all(
     "Decode all files into one array, or name those that cannot be."
     def read(name):
         try: return decode(os.path.join(folder, name), size).transpose(2, 0, 1)
-        except Exception as e: return f'{name} ({e if type(e) is ValueError else type(e).__name__})'
+        except Exception as e:
+            reason = e if type(e) is ValueError else type(e).__name__
+            return f'{name} ({reason})'
     results = map_in_threads(read, files, f'decoding {Path(folder).resolve().name}')
     bad = [r for r in results if isinstance(r, str)]
     raise_listing(f'{len(bad):,} of {len(files):,} images cannot be decoded', bad)
@@ -74,10 +77,13 @@ def decode_all(
 # %% ../../nbs/api/data/02_pixels.ipynb #f0f0109a
 def _check_one_size(files, images):
     "A `ValueError` that shows two images of different sizes, if there are any."
-    other = next((k for k,im in enumerate(images) if im.shape!=images[0].shape), None)
-    if other is None: return
-    a,b = (f'{files[k]} has {images[k].shape[2]}×{images[k].shape[1]} pixels' for k in (0, other))
-    raise ValueError(f'images must have one size, but {a} and {b}: '
+    shapes = [im.shape for im in images]
+    odd = [k for k,shape in enumerate(shapes) if shape!=shapes[0]]
+    if not odd: return
+    def describe(k):
+        _,h,w = shapes[k]
+        return f'{files[k]} has {w}×{h} pixels'
+    raise ValueError(f'images must have one size, but {describe(0)} and {describe(odd[0])}: '
                      'give a size to scale them all to, such as size=224, or --image-size 224')
 
 # %% ../../nbs/api/data/02_pixels.ipynb #795785bb
@@ -95,7 +101,8 @@ def stat_hash(
         else: stats.append((s.st_size, s.st_mtime_ns, s.st_ctime_ns))
     raise_listing(f'{len(missing):,} of {len(files):,} files are missing', missing)
     stats = np.array(stats, np.int64).reshape(-1, 3)
-    is_resting = stats[:, 1:].max() < 1e9*(time.time()-REST)
+    latest = stats[:, 1:].max()
+    is_resting = latest < 1e9*(time.time()-REST)
     return content_hash('\n'.join(files).encode(), b'\0', stats.tobytes()),is_resting
 
 # %% ../../nbs/api/data/02_pixels.ipynb #67641c37
@@ -155,7 +162,8 @@ def _load(path, N):
     "The pixels in a file of the cache, mapped; `None` where there is none, or a damaged one."
     try: x = np.load(path, mmap_mode='c')
     except (OSError, ValueError, EOFError): return None
-    return x if x.dtype==np.uint8 and x.ndim==4 and len(x)==N else None
+    is_whole = x.dtype==np.uint8 and x.ndim==4 and len(x)==N
+    return x if is_whole else None
 
 # %% ../../nbs/api/data/02_pixels.ipynb #52d45728
 def _keep(path, write):
@@ -185,11 +193,14 @@ class Files:
     @property
     def shape(self): return torch.Size((len(self), 3, self.crop, self.crop))
     def digest(self):
-        "Which images these are, by names and sizes of the files and by what is made of them: 32 bytes."
-        made = repr((self.resize, self.crop)).encode()
-        return bytes.fromhex(content_hash(self.names.tobytes(), self.sizes.tobytes(), made))
+        "Which images these are, by the files' names and sizes and what is made of them: 32 bytes."
+        recipe = repr((self.resize, self.crop)).encode()
+        digest = content_hash(self.names.tobytes(), self.sizes.tobytes(), recipe)
+        return bytes.fromhex(digest)
     def read(self, k):
         "Image `k`, scaled: array `[resize, resize, 3]`."
         from PIL import Image
-        im = Image.fromarray(decode(self.folder/os.fsdecode(self.names[k])))
-        return np.asarray(im.resize((self.resize, self.resize), Image.Resampling.BILINEAR))
+        path = self.folder/os.fsdecode(self.names[k])
+        square = self.resize,self.resize
+        im = Image.fromarray(decode(path)).resize(square, Image.Resampling.BILINEAR)
+        return np.asarray(im)

@@ -50,7 +50,8 @@ def digits(
     if root is not None:
         raise ValueError(f'digits come with scikit-learn and are in no folder, got root {root}')
     x,y = load_digits(return_X_y=True)
-    x = torch.from_numpy(x*255/16).round().byte().view(-1, 1, 8, 8)
+    grey = torch.from_numpy(x*255/16).round().byte()
+    x = grey.view(-1, 1, 8, 8)
     y = torch.from_numpy(y).long()
     order = torch.randperm(len(x), generator=generator(0, 'digits'))
     test,train = order.tensor_split([360])
@@ -59,9 +60,10 @@ def digits(
 
 # %% ../../nbs/api/data/06_sources.ipynb #d14a6558
 def _cifar_root(source, name, root=None):
-    "The folder that holds torchvision's `source`: the given one, that of `SGN_DATA`, or the cache's, after a download."
+    "The folder of torchvision's `source`: the given one, `SGN_DATA`, or the cache's."
     home = cache_folder()/name
-    places = [Path(root)] if root is not None else [*filter(None, [data_folder()]), home]
+    if root is not None: places = [Path(root)]
+    else: places = [p for p in (data_folder(), home) if p]
     for place in places:
         if (place/source.base_folder).is_dir(): return place
     if root is not None:

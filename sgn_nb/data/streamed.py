@@ -28,10 +28,13 @@ def toy_image(
     from PIL import Image
     h,w = shape
     y,x = np.mgrid[:h, :w]
-    disc = (y-rng.uniform(.3, .7)*h)**2 + (x-rng.uniform(.3, .7)*w)**2 < (.3*h)**2
+    dy = y - rng.uniform(.3, .7)*h
+    dx = x - rng.uniform(.3, .7)*w
+    disc = dy**2 + dx**2 < (.3*h)**2
     colour = 255*np.array(colorsys.hsv_to_rgb(hue, 1, .9))
     grey = rng.integers(60, 120, (h, w, 1))
-    return Image.fromarray(np.where(disc[..., None], colour, grey).astype(np.uint8))
+    pixels = np.where(disc[..., None], colour, grey)
+    return Image.fromarray(pixels.astype(np.uint8))
 
 # %% ../../nbs/api/data/05_streamed.ipynb #bf656c35
 def read_names(
@@ -50,12 +53,17 @@ def read_labels(
     "Names with their labels; a `ValueError` where a line is no such pair, or a label is no class."
     file = Path(path).name
     pairs = [l.rsplit(maxsplit=1) for l in read_names(path)]
-    bad = [' '.join(p) for p in pairs if len(p)!=2 or not p[1].lstrip('-').isdigit()]
+    bad = [' '.join(p) for p in pairs if not _is_pair(p)]
     raise_listing(f'lines of {file} that are not a name and a number', bad, 5)
     labels = {name: int(y) for name,y in pairs}
-    invalid = [f'{name} ({y})' for name,y in labels.items() if not 0<=y<K]
-    raise_listing(f'labels in {file} beyond the {K} classes 0..{K-1}', invalid, 5)
+    invalid = {name: y for name,y in labels.items() if not 0<=y<K}
+    raise_listing(f'labels in {file} beyond the {K} classes 0..{K-1}',
+                  [f'{name} ({y})' for name,y in invalid.items()], 5)
     return labels
+
+def _is_pair(words):
+    "A name and a whole number?"
+    return len(words)==2 and words[1].lstrip('-').isdigit()
 
 # %% ../../nbs/api/data/05_streamed.ipynb #857a7ddd
 def _broken(path):
@@ -82,9 +90,13 @@ def inspect_files(
         except OSError: return -1,None
     sizes,reasons = zip(*map_in_threads(look, names, f'looking at {source}'))
     missing = [name for name,size in zip(names, sizes) if size<0]
-    raise_listing(f'{len(missing):,} of the {len(names):,} images that {source} names '
-                  f'are not in {Path(folder).name}', missing, 5)
-    return np.array(sizes),{k: reason for k,reason in enumerate(reasons) if reason}
+    _raise_images(missing, names, f'that {source} names are not in {Path(folder).name}')
+    bad = {k: reason for k,reason in enumerate(reasons) if reason}
+    return np.array(sizes),bad
+
+def _raise_images(bad, names, fault):
+    "A `ValueError` that counts bad images and names five of them, if there are any."
+    raise_listing(f'{len(bad):,} of the {len(names):,} images {fault}', bad, 5)
 
 # %% ../../nbs/api/data/05_streamed.ipynb #da60cec8
 def examples_from_list(
@@ -106,9 +118,9 @@ def examples_from_list(
     return Examples(files, y[keep]),len(bad)
 
 def _raise_bad(names, bad, source):
-    raise_listing(f'{len(bad):,} of the {len(names):,} images of {source} cannot be decoded '
-                  '(skip_bad = true, or --skip-bad, leaves them out)',
-                  [f'{names[k]} ({reason})' for k,reason in bad.items()], 5)
+    reasons = [f'{names[k]} ({reason})' for k,reason in bad.items()]
+    _raise_images(reasons, names, f'of {source} cannot be decoded '
+                  '(skip_bad = true, or --skip-bad, leaves them out)')
 
 # %% ../../nbs/api/data/05_streamed.ipynb #bba852cb
 HOW_TO_GET = {
@@ -128,7 +140,7 @@ def find_folder(
     root,           # the folder that holds it; None: that of `SGN_DATA`
     needs:list,     # files and folders that must be in it
 )->Path:
-    "The folder of a data set; a `FileNotFoundError` that says what is missing, where it was looked for, and where to get it."
+    "The folder of a data set; a `FileNotFoundError` that says what is missing and where to get it."
     root = data_folder() if root is None else Path(root)
     advice = f'To get it: {HOW_TO_GET[name]}'
     if root is None:
@@ -139,8 +151,8 @@ def find_folder(
     if not missing: return folder
     fault = f'there is no {missing}' if folder.is_dir() else 'there is no such folder'
     contents = ', '.join(needs)
-    raise FileNotFoundError(f'no {name} in {root}: looked for {name}/ with {contents} in it, '
-                            f'and {fault}. {advice}')
+    places = f'looked for {name}/ with {contents} in it, and {fault}'
+    raise FileNotFoundError(f'no {name} in {root}: {places}. {advice}')
 
 # %% ../../nbs/api/data/05_streamed.ipynb #44ad0c93
 COUNTS = {                                # of training, validation and test images
@@ -156,8 +168,11 @@ def check_counts(
     "A `ValueError` where the lists have other lengths than the published ones."
     lengths = tuple(map(len, parts))
     if counts is None or lengths==tuple(counts): return
-    def words(n): return f'{n[0]:,} training, {n[1]:,} validation and {n[2]:,} test images'
-    raise ValueError(f'{name} was published with {words(counts)}, and here are {words(lengths)}: '
+    def words(numbers):
+        train,val,test = numbers
+        return f'{train:,} training, {val:,} validation and {test:,} test images'
+    raise ValueError(f'{name} was published with {words(counts)}, '
+                     f'and here are {words(lengths)}: '
                      'its lists are cut off, or of another release')
 
 # %% ../../nbs/api/data/05_streamed.ipynb #6f5f6732
@@ -194,8 +209,7 @@ def _labels_of(keys, labels, table):
     "The labels of the names in a key list."
     names = read_names(keys)
     missing = [n for n in names if n not in labels]
-    raise_listing(f'{len(missing):,} of the {len(names):,} images of {keys.name} '
-                  f'have no label in {table}', missing, 5)
+    _raise_images(missing, names, f'of {keys.name} have no label in {table}')
     return {n: labels[n] for n in names}
 
 def _data(name, sources, classes, size, resize, skip_bad, **fields):
@@ -217,7 +231,9 @@ def _toy_labels(true, K, wrong, rng):
     is_redrawn = rng.random(len(true))<wrong
     return np.where(is_redrawn, rng.integers(K, size=len(true)), true)
 
-def _pairs(names, labels): return ''.join(f'{n} {y}\n' for n,y in zip(names, labels))
+def _pairs(names, labels):
+    "Lines of a name and a label."
+    return ''.join(f'{n} {y}\n' for n,y in zip(names, labels))
 
 # %% ../../nbs/api/data/05_streamed.ipynb #7555c637
 def toy_clothing1m(
@@ -228,16 +244,20 @@ def toy_clothing1m(
 )->Path:                # the folder
     "Drawings in the layout of Clothing1M, to try the machinery on. Their accuracy means nothing."
     rng,out = np.random.default_rng(seed),Path(root)/'clothing1m'
-    n,m = 14*per_class,14*(per_class//5)
-    true = np.tile(np.arange(14), per_class+2*(per_class//5))
-    names = [f'images/{k%10}/{k%100:02}/{k},{k+1}.jpg' for k in range(len(true))]
+    n,m = per_class,per_class//5
+    true = np.tile(np.arange(14), n+2*m)
+    def name(k): return f'images/{k%10}/{k%100:02}/{k},{k+1}.jpg'
+    names = [name(k) for k in range(len(true))]
     given = _toy_labels(true, 14, wrong, rng)
-    parts = names[:n],names[n:n+m],names[n+m:]
+    train,people = names[:14*n],names[14*n:]
+    val,test = people[:14*m],people[14*m:]
     with atomic_write(out) as tmp:
         _save_toys(tmp, names, true, 14, rng)
-        for file,part in zip(_LISTS, parts): (tmp/file).write_text('\n'.join(part) + '\n')
-        (tmp/'noisy_label_kv.txt').write_text(_pairs(names[:n], given))
-        (tmp/'clean_label_kv.txt').write_text(_pairs(names[n:], true[n:]))
+        for file,part in zip(_LISTS, (train, val, test)):
+            lines = '\n'.join(part) + '\n'
+            (tmp/file).write_text(lines)
+        (tmp/'noisy_label_kv.txt').write_text(_pairs(train, given))
+        (tmp/'clean_label_kv.txt').write_text(_pairs(people, true[14*n:]))
     return out
 
 # %% ../../nbs/api/data/05_streamed.ipynb #d81877d7
@@ -273,8 +293,10 @@ def _labels_by_folder(val):
     return labels
 
 def _labels_by_kaggle(path):
-    rows = [line.replace(',', ' ', 1).split() for line in read_names(path)[1:]]
-    bad = [' '.join(row) for row in rows if len(row)<2 or ',' in row[1]]
+    lines = read_names(path)[1:]                              # below the header
+    rows = [line.replace(',', ' ', 1).split() for line in lines]
+    def is_bad(row): return len(row)<2 or ',' in row[1]
+    bad = [' '.join(row) for row in rows if is_bad(row)]
     raise_listing(f'lines of {path.name} that are not an image and a class', bad, 5)
     number = {synset: k for k,synset in enumerate(SYNSETS)}
     return {f'{image}.JPEG': number[synset] for image,synset,*_ in rows if synset in number}
@@ -286,7 +308,7 @@ def webvision(
     skip_bad:bool=False,          # leave out images that cannot be decoded
     counts=COUNTS['webvision'],  # numbers of images; None: whatever is there
 )->Data:           # images stay on the disk
-    "mini-WebVision: Google's images of the first fifty classes; WebVision's validation; ILSVRC12's as test. Li et al. 2017."
+    "mini-WebVision: fifty classes from Google, with ILSVRC12's images as test. Li et al. 2017."
     train,val = 'train_filelist_google.txt','val_filelist.txt'
     needs = [f'info/{train}', f'info/{val}', 'google', 'val_images_256']
     home = find_folder('webvision', root, needs)
@@ -301,12 +323,13 @@ def webvision(
 def _toy_ilsvrc12(home, labels, folders, rng):
     "Validation images in folders of their classes; or in one, with Kaggle's table beside it."
     names = [f'ILSVRC2012_val_{k+1:08}.JPEG' for k in range(len(labels))]
-    paths = [f'{SYNSETS[k]}/{n}' for n,k in zip(names, labels)] if folders else names
+    synsets = [SYNSETS[k] for k in labels]
+    paths = [f'{s}/{n}' for s,n in zip(synsets, names)] if folders else names
     _save_toys(home/'val', paths, labels, 50, rng)
     if folders: return
-    rows = [f'{n[:-5]},{SYNSETS[k]} 1 2 3 4' for n,k in zip(names, labels)]
-    other = 'ILSVRC2012_val_00050000,n15075141 1 2 3 4'           # of a class that is left out
-    table = '\n'.join(['ImageId,PredictionString', *rows, other, ''])
+    rows = [f'{n[:-5]},{s} 1 2 3 4' for s,n in zip(synsets, names)]
+    foreign = 'ILSVRC2012_val_00050000,n15075141 1 2 3 4'         # of a class that is left out
+    table = '\n'.join(['ImageId,PredictionString', *rows, foreign, ''])
     (home/'LOC_val_solution.csv').write_text(table)
 
 def _toy_lists(info, google, given, val, labels):
@@ -325,16 +348,17 @@ def toy_webvision(
     seed:int=0,         # of drawings and labels
     folders:bool=True,  # ILSVRC12 in folders; otherwise in one, with Kaggle's table
 )->Path:                # the folder `webvision`
-    "Drawings in the layouts of mini-WebVision and ILSVRC12, to try the machinery on. Their accuracy means nothing."
+    "Drawings in the layouts of mini-WebVision and ILSVRC12. Accuracy on them means nothing."
     rng,out = np.random.default_rng(seed),Path(root)/'webvision'
     true = np.tile(np.arange(50), per_class)
-    few = np.tile(np.arange(50), per_class//5)
+    labels = np.tile(np.arange(50), per_class//5)
     given = _toy_labels(true, 50, wrong, rng)
-    google = [f'google/q{k%50+1:04}/{k}.jpg' for k in range(len(true))]
-    val = [f'val{k+1:06}.jpg' for k in range(len(few))]
-    with atomic_write(Path(root)/'ilsvrc12') as tmp: _toy_ilsvrc12(tmp, few, folders, rng)
+    def name(i, k): return f'google/q{k+1:04}/{i}.jpg'
+    google = [name(i, k) for i,k in enumerate(true)]
+    val = [f'val{i:06}.jpg' for i in range(1, len(labels)+1)]
+    with atomic_write(Path(root)/'ilsvrc12') as tmp: _toy_ilsvrc12(tmp, labels, folders, rng)
     with atomic_write(out) as tmp:
         _save_toys(tmp, google, true, 50, rng)
-        _save_toys(tmp/'val_images_256', val, few, 50, rng)
-        _toy_lists(tmp/'info', google, given, val, few)
+        _save_toys(tmp/'val_images_256', val, labels, 50, rng)
+        _toy_lists(tmp/'info', google, given, val, labels)
     return out
