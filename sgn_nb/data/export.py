@@ -30,23 +30,25 @@ def jpeg_folder(
     if out.exists(): raise FileExistsError(f'out must not exist yet, got {out}')
     if not 1<=quality<=100: raise ValueError(f'quality must be in 1..100, got {quality}')
     header,rows = _listing(data, _human_columns(data) if columns is None else columns)
+    lines = [header, *(row[:-1] for row in rows)]
     with atomic_write(out) as tmp:
         def save(row): _save_jpeg(row[-1], tmp/row[0], quality)
         map_in_threads(save, rows, f'writing {out.name}')
         with open(tmp/'labels.csv', 'w', newline='', encoding='utf-8') as f:
-            csv.writer(f, lineterminator='\n').writerows([header, *(row[:-1] for row in rows)])
+            csv.writer(f, lineterminator='\n').writerows(lines)
     return out
 
 def _save_jpeg(x, path, quality):
     from PIL import Image
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = x.permute(1, 2, 0).squeeze(-1).cpu().numpy()
-    Image.fromarray(pixels).save(path, quality=quality)
+    pixels = x.permute(1, 2, 0).squeeze(-1)
+    Image.fromarray(pixels.cpu().numpy()).save(path, quality=quality)
 
 # %% ../../nbs/api/data/07_export.ipynb #07a77dda
 def _human_columns(data):
-    "CIFAR-N's columns for all of CIFAR's training images, without 'cifarn-'; none for other data or where they cannot be had."
-    if data.name!=f'cifar{data.K}' or len(data.train)!=50_000: return {}
+    "CIFAR-N's labels of CIFAR's training images; none for other data or where they cannot be had."
+    if data.name!=f'cifar{data.K}': return {}
+    if len(data.train)!=50_000: return {}
     names = [name for name,(K,_) in HUMAN.items() if K==data.K]
     try: answers = [Noise(name).apply(data.train.true, data.K, 0) for name in names]
     except (OSError, ValueError) as e:
@@ -60,8 +62,9 @@ def _listing(data, columns):
     names = data.classes or tuple(map(str, range(data.K)))
     _check_exportable(data, names)
     labels = _label_columns(data, columns)
-    return ['file', 'split', 'index', *labels],[*_train_rows(data, labels, names),
-                                                *_test_rows(data, len(labels), names)]
+    header = ['file', 'split', 'index', *labels]
+    train,test = _train_rows(data, labels, names),_test_rows(data, len(labels), names)
+    return header,[*train, *test]
 
 def _check_exportable(data, names):
     "Whole data, of images, with classes that can be folders."
@@ -79,10 +82,12 @@ def _check_exportable(data, names):
 def _label_columns(data, columns):
     "The columns of labels: true ones, given ones where they differ, further ones."
     train = data.train
-    labels = {} if train.true is None else {'clean': train.true}
-    if train.true is None or (train.y!=train.true).any(): labels['label'] = train.y
+    is_known = train.true is not None
+    labels = {'clean': train.true} if is_known else {}
+    if not is_known or (train.y!=train.true).any(): labels['label'] = train.y
     for name,y in columns.items():
-        if name in ('file', 'split', 'index', *labels) or len(y)!=len(train):
+        is_taken = name in ('file', 'split', 'index', *labels)
+        if is_taken or len(y)!=len(train):
             raise ValueError('columns must have new names and a label for each of '
                              f'{len(train)} training images, got {name!r} with {len(y)}')
         labels[name] = check_labels(y, data.K)
@@ -93,7 +98,8 @@ def _train_rows(data, labels, names):
     first = next(iter(labels.values()))
     files = _numbered('train', first, names)
     for i,(file,x) in enumerate(zip(files, data.train.x)):
-        yield [file, 'train', i, *(names[y[i]] for y in labels.values()), x]
+        values = [names[y[i]] for y in labels.values()]
+        yield [file, 'train', i, *values, x]
 
 def _test_rows(data, n_columns, names):
     "By file name; a test image has its clean label, and blanks for the others."
@@ -106,7 +112,7 @@ def _test_rows(data, n_columns, names):
 
 def _numbered(part, y, names):
     "File names: the class's folder, and a running number in it."
-    seen = Counter()
+    counts = Counter()
     for k in y.tolist():
-        yield f'{part}/{names[k]}/{seen[k]:04}.jpg'
-        seen[k] += 1
+        yield f'{part}/{names[k]}/{counts[k]:04}.jpg'
+        counts[k] += 1
