@@ -46,18 +46,19 @@ def _parts(
 # %% ../nbs/lessons/00_compositional.ipynb #5bb6c688
 def _refuse(x, ok, name, want):
     "Say what is wrong with `x`: value, place, how many; for zeros also what to do."
-    at = (~ok).nonzero()[0].tolist()
-    value = x[tuple(at)].item()
+    bad = (~ok).nonzero()
+    place = bad[0].tolist()
+    value = x[tuple(place)].item()
     hint = '' if value else '; replace zeros with multi_replace'
     raise ValueError(f'{name} must be finite and {want}, '
-                     f'got {value:g} at {at} ({int((~ok).sum())} of {x.numel()} parts){hint}')
+                     f'got {value:g} at {place} ({len(bad)} of {x.numel()} parts){hint}')
 
 # %% ../nbs/lessons/00_compositional.ipynb #b659de5b
 def _pair(p, q, validate=True):
     "`_parts` of two compositions that must have the same number of parts."
     p,q = _parts(p, 'p', validate),_parts(q, 'q', validate)
-    if p.shape[-1] != q.shape[-1]:
-        raise ValueError(f'q must have as many parts as p ({p.shape[-1]}), got {q.shape[-1]}')
+    K,K_q = p.shape[-1],q.shape[-1]
+    if K_q != K: raise ValueError(f'q must have as many parts as p ({K}), got {K_q}')
     return p,q
 
 # %% ../nbs/lessons/00_compositional.ipynb #cc58d75e
@@ -77,14 +78,15 @@ def multi_replace(
 )->Tensor:          # composition without zeros, `[..., K]`
     "Replace zeros by `delta`, shrink the other parts by one factor. Martín-Fernández et al. 2003."
     p = _parts(p, 'p', validate, zeros=True)
-    delta = 1/p.shape[-1]**2 if delta is None else delta
+    if delta is None: delta = 1/p.shape[-1]**2
     if not delta>0: raise ValueError(f'delta must be > 0, got {delta}')
-    zero = p == 0
-    keep = 1 - delta*zero.to(p.dtype).sum(-1, keepdim=True)
-    if validate and not (keep>0).all():
-        most = int(zero.sum(-1).max())
-        raise ValueError(f'delta must be below 1/(zeros in a row) = 1/{most}, got {delta}')
-    return torch.where(zero, delta, keep*closure(p, validate=False))
+    is_zero = p == 0
+    zeros = is_zero.to(p.dtype).sum(-1, keepdim=True)
+    rest = 1 - delta*zeros
+    if validate and not (rest>0).all():
+        n = int(zeros.max())
+        raise ValueError(f'delta must be below 1/(zeros in a row) = 1/{n}, got {delta}')
+    return torch.where(is_zero, delta, rest*closure(p, validate=False))
 
 # %% ../nbs/lessons/00_compositional.ipynb #04964d30
 def perturb(
@@ -113,7 +115,8 @@ def power(
     validate=True,  # look at the numbers? False in a training step
 )->Tensor:          # composition, `[..., K]`
     "The multiple of the simplex: every part to the power `a`, then close."
-    return (_parts(p, 'p', validate).log() * a).softmax(-1)
+    logp = _parts(p, 'p', validate).log()
+    return (logp * a).softmax(-1)
 
 # %% ../nbs/lessons/00_compositional.ipynb #1839acda
 def clr(
@@ -125,11 +128,11 @@ def clr(
     return logp - logp.mean(-1, keepdim=True)
 
 # %% ../nbs/lessons/00_compositional.ipynb #d8b30321
-def _coords(z, least=1):
+def _coords(z, smallest=1):
     "Coordinates: any real numbers will do, if there are enough of them."
     z = upcast(z)
-    if z.ndim<1 or z.shape[-1]<least:
-        raise ValueError(f'z must have at least {least} numbers on its last axis, '
+    if z.ndim<1 or z.shape[-1]<smallest:
+        raise ValueError(f'z must have at least {smallest} numbers on its last axis, '
                          f'got shape {tuple(z.shape)}')
     return z
 
@@ -166,7 +169,8 @@ def distance(
 )->Tensor:          # `[...]` (nats)
     "Aitchison distance: the norm of `perturb_inv(p, q)`."
     p,q = _pair(p, q, validate)
-    return torch.linalg.vector_norm(clr(p, False) - clr(q, False), dim=-1)
+    difference = clr(p, False) - clr(q, False)
+    return torch.linalg.vector_norm(difference, dim=-1)
 
 # %% ../nbs/lessons/00_compositional.ipynb #f3a83adc
 def _ref(ref_idx, K):
@@ -184,8 +188,8 @@ def alr(
     "Additive log-ratio: log of every part over part `ref_idx`. Slides, log-ratio transforms, 1)."
     logp = _parts(p, 'p', validate).log()
     r = _ref(ref_idx, logp.shape[-1])
-    before,reference,after = logp[...,:r],logp[...,r:r+1],logp[...,r+1:]
-    return torch.cat([before, after], -1) - reference
+    left,reference,right = logp.tensor_split([r, r+1], -1)
+    return torch.cat([left, right], -1) - reference
 
 # %% ../nbs/lessons/00_compositional.ipynb #2e4e2d83
 def alr_inv(
@@ -195,9 +199,9 @@ def alr_inv(
     "Inverse of `alr`: softmax, with a 0 put in at `ref_idx`."
     z = _coords(z)
     r = _ref(ref_idx, z.shape[-1]+1)
-    before,after = z[...,:r],z[...,r:]
+    left,right = z.tensor_split([r], -1)
     reference = torch.zeros_like(z[...,:1])
-    return torch.cat([before, reference, after], -1).softmax(-1)
+    return torch.cat([left, reference, right], -1).softmax(-1)
 
 # %% ../nbs/lessons/00_compositional.ipynb #19f1f8a6
 def helmert(
@@ -206,12 +210,13 @@ def helmert(
     device='cpu',         # where the basis shall live
 )->Tensor:                # `V^T`, `[K-1, K]`: orthonormal rows, each summing to 0
     "Helmert's basis of the plane that `clr` maps onto; its first row is (1, -1, 0, ...)/√2."
-    if K != int(K) or K<2: raise ValueError(f'K must be an integer >= 2, got {K}')
+    if K != int(K) or K<2:
+        raise ValueError(f'K must be an integer >= 2, got {K}')
     K = int(K)
     n = torch.arange(1, K, dtype=torch.float64)[:,None]
-    below = torch.ones(K-1, K, dtype=torch.float64).tril()
+    ones = torch.ones(K-1, K, dtype=torch.float64).tril()
     diagonal = torch.eye(K, dtype=torch.float64)[1:]
-    V = (below - n*diagonal) / (n*(n+1)).sqrt()
+    V = (ones - n*diagonal) / (n*(n+1)).sqrt()
     return V.to(dtype).to(device)
 
 # %% ../nbs/lessons/00_compositional.ipynb #6bbb3224
@@ -221,9 +226,13 @@ def sbp_basis(
     "Basis of a sequential binary partition; z_n balances cut n. Egozcue & Pawlowsky-Glahn 2005."
     sbp = torch.as_tensor(sbp)
     cuts = _check_cuts(sbp)
-    plus,minus = (cuts==1).double(),(cuts==-1).double()
-    r,s = plus.sum(-1, keepdim=True),minus.sum(-1, keepdim=True)
-    V = plus*(s/(r*(r+s))).sqrt() - minus*(r/(s*(r+s))).sqrt()
+    plus = (cuts==1).double()
+    minus = (cuts==-1).double()
+    r = plus.sum(-1, keepdim=True)
+    s = minus.sum(-1, keepdim=True)
+    up = (s/(r*(r+s))).sqrt()
+    down = (r/(s*(r+s))).sqrt()
+    V = plus*up - minus*down
     overlap = (V@V.T).fill_diagonal_(0).abs()
     if overlap.max()>1e-9:
         rows = divmod(int(overlap.argmax()), len(cuts))
@@ -258,7 +267,8 @@ def _basis(basis, like, K, validate=True):
                          f'got {tuple(basis.shape)}')
     if validate:
         B = basis.detach().cpu().double()
-        off = (B@B.T - torch.eye(K-1, dtype=B.dtype)).abs().max()
+        I = torch.eye(K-1, dtype=B.dtype)
+        off = (B@B.T - I).abs().max()
         if not off <= 1e-4:
             raise ValueError('basis must have orthonormal rows, '
                              f'got products that are off by {off:.2g}')
@@ -278,13 +288,15 @@ def ilr(
     basis=None,     # `V^T`, `[K-1, K]`; Helmert's if None, without ever building it
     validate=True,  # look at the numbers? False in a training step
 )->Tensor:          # coordinates, `[..., K-1]` (nats), unbounded
-    "Isometric log-ratio `V^T clr(p)`: keeps Aitchison's distances. Slides, log-ratio transforms, 3)."
+    "Isometric log-ratio `V^T clr(p)`: keeps distances. Slides, log-ratio transforms, 3)."
     c = clr(p, validate)
     K = c.shape[-1]
-    if basis is not None: return _matmul(c, _basis(basis, c, K, validate).mT)
+    if basis is not None:
+        V = _basis(basis, c, K, validate)
+        return _matmul(c, V.mT)
     n,length = _steps(c, K)
-    before = c.cumsum(-1)[...,:-1]
-    return (before - n*c[...,1:]) / length
+    sums = c.cumsum(-1)[...,:-1]                                # of the first n
+    return (sums - n*c[...,1:]) / length
 
 # %% ../nbs/lessons/00_compositional.ipynb #c2dc2dff
 def ilr_inv(
@@ -295,8 +307,10 @@ def ilr_inv(
     "Inverse of `ilr`: `softmax(V z)`. Slides (3)."
     z = _coords(z)
     K = z.shape[-1]+1
-    if basis is not None: return _matmul(z, _basis(basis, z, K, validate)).softmax(-1)
+    if basis is not None:
+        V = _basis(basis, z, K, validate)
+        return _matmul(z, V).softmax(-1)
     n,length = _steps(z, K)
     u = z/length
-    logits = F.pad(-(u.cumsum(-1) + n*u), (1, 0))
-    return logits.softmax(-1)
+    logits = -(u.cumsum(-1) + n*u)
+    return F.pad(logits, (1, 0)).softmax(-1)                    # the first is 0

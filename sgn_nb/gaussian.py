@@ -31,7 +31,8 @@ def isotropic_nll(
     _check_shape('log_var', log_var, d, 1)
     d,log_var = upcast(d, log_var)
     n,log_var = d.shape[-1],log_var[..., 0]
-    return .5*(d*d).sum(-1)*(-log_var).exp() + n/2*(log_var + _log2pi)
+    square = (d*d).sum(-1)
+    return .5*square*(-log_var).exp() + n/2*(log_var + _log2pi)
 
 # %% ../nbs/lessons/02_gaussian.ipynb #35c80dae
 def _square(v):
@@ -39,7 +40,7 @@ def _square(v):
     return torch.linalg.vector_norm(v, dim=-1, keepdim=True).square()
 
 def _solve(d, r):
-    "`s = S⁻¹d` for `S = I + r rᵀ` (Sherman and Morrison), `k = 1+|r|²`, `b = r·d/k`; S is symmetric."
+    "`s = S⁻¹d` for the symmetric `S = I + r rᵀ` (Sherman, Morrison), `k = 1+|r|²`, `b = r·d/k`."
     k = 1 + _square(r)
     b = (r*d).sum(-1, keepdim=True)/k
     return torch.addcmul(d, r, b, value=-1),k,b
@@ -49,17 +50,18 @@ class _RankOne(torch.autograd.Function):
     "`|S⁻¹d|²/2 + log(1+|r|²)` with its gradient as derived."
     @staticmethod
     def forward(ctx, d, r):
-        s,k,b = kept = _solve(d, r)
-        ctx.save_for_backward(d, r, *kept)
+        s,k,b = _solve(d, r)
+        ctx.save_for_backward(d, r, s, k, b)
         return (.5*_square(s) + k.log())[..., 0]
 
     @staticmethod
     def backward(ctx, g):
-        d,r,*kept = ctx.saved_tensors
-        s,k,b = _solve(d, r) if torch.is_grad_enabled() else kept        # enabled: for a second derivative
+        d,r,s,k,b = ctx.saved_tensors
+        if torch.is_grad_enabled(): s,k,b = _solve(d, r)                 # for a second derivative
         g = g[..., None]
         grad_d = torch.addcmul(s, r, b/k, value=-1).mul_(g)
-        along_r,along_s = g*(b*b+2)/k,g*b*(k+1)/k
+        along_r = g*(b*b+2)/k
+        along_s = g*b*(k+1)/k
         grad_r = (r*along_r).addcmul_(s, along_s, value=-1)
         return grad_d,grad_r
 
@@ -90,6 +92,7 @@ def loss_weight(
     d,r = upcast(d, r)
     s,k,_ = _solve(d, r)
     pull,_,_ = _solve(s, r)
-    length,strength = [torch.linalg.vector_norm(v, dim=-1) for v in (d, pull)]
+    length = torch.linalg.vector_norm(d, dim=-1)
+    strength = torch.linalg.vector_norm(pull, dim=-1)
     ratio = strength/torch.where(length>0, length, 1.)
     return torch.where(length>0, ratio, k[..., 0]**-2)

@@ -18,18 +18,18 @@ def shift_weight(
 ):                # share of the shift, 0..1: float for a number, tensor for a tensor
     "`1 - alpha**e`: how far a label has glided after `e` epochs."
     if not 0<=alpha<=1: raise ValueError(f'alpha must be in [0, 1], got {alpha}')
-    tensor = isinstance(e, Tensor)
-    seen = not (tensor and torch.compiler.is_compiling())                # a compiled step cannot stop and look
-    if seen and not ((e>=0).all() if tensor else e>=0):
+    is_tensor = isinstance(e, Tensor)
+    is_blind = is_tensor and torch.compiler.is_compiling()               # a compiled step cannot stop and look
+    if not is_blind and not ((e>=0).all() if is_tensor else e>=0):
         raise ValueError(f'e must be >= 0 (epochs), got {e}')
-    if tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1
+    if is_tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1
     if alpha==0: return float(e>0)
     return abs(math.expm1(e*math.log(alpha)))
 
 # %% ../nbs/lessons/03_shifted_gaussian.ipynb #7972ad1a
-def _same_shape(t, w, **others):
+def _same_shape(t, w, **tensors):
     "Everything must have the shape of `t`; `w` is a number or `[..., 1]`."
-    for name,x in others.items():
+    for name,x in tensors.items():
         if x.shape!=t.shape:
             raise ValueError(f'{name} must have the shape of t, {list(t.shape)}, '
                              f'got {list(x.shape)}')
@@ -45,7 +45,7 @@ def effective_target(
     mu_ema:Tensor,  # prediction of the averaged network, `[..., K-1]`; no gradient reaches it
     w,              # share of the shift, 0..1: number or `[..., 1]`
 )->Tensor:          # `[..., K-1]`, in the precision of `t`, float32 at least
-    "`t - w (t - mu_ema)`: the observed target at `w=0`, the averaged network's at `w=1`. Slides (6)."
+    "`t - w (t - mu_ema)`: the observed target at `w=0`, the average's at `w=1`. Slides (6)."
     _same_shape(t, w, mu_ema=mu_ema)
     t,mu_ema = upcast(t, mu_ema.detach())
     if isinstance(w, Tensor): w = w.to(t.dtype)

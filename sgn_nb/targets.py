@@ -38,7 +38,8 @@ def label_smoothing(
 )->Tensor:        # compositions `[..., K]`; interior of the simplex where gamma > 0
     "`(1-gamma) onehot(y) + gamma/K`. Slides (4)."
     if not 0<=gamma<=1: raise ValueError(f'gamma must be in [0, 1], got {gamma}')
-    return (1-gamma)*F.one_hot(check_labels(y, K), K).float() + gamma/K
+    onehot = F.one_hot(check_labels(y, K), K).float()
+    return (1-gamma)*onehot + gamma/K
 
 # %% ../nbs/lessons/01_targets.ipynb #9ec9392e
 def _log_ratio(K, gamma, temperature):
@@ -46,7 +47,9 @@ def _log_ratio(K, gamma, temperature):
     if not 0<gamma<=1:
         raise ValueError(f'gamma must be in (0, 1] where a log-ratio is taken, got {gamma}')
     if not temperature>0: raise ValueError(f'temperature must be > 0, got {temperature}')
-    return temperature*math.log((1-gamma+gamma/K)/(gamma/K))
+    lo = gamma/K
+    hi = 1-gamma+lo
+    return temperature*math.log(hi/lo)
 
 # %% ../nbs/lessons/01_targets.ipynb #8d24f6cc
 def to_target(
@@ -64,8 +67,8 @@ def to_target(
     stairs = ones.as_strided((K, K-1), (1, 1))          # row k ends in k ones; it is a view
     t = F.embedding(K-1-y, stairs)
     y = y[..., None]
-    own = torch.where(y>0, -y, 1.)                      # the coordinate in which the class is cut off
-    t.scatter_(-1, (y-1).clamp_min(0), own)
+    values = torch.where(y>0, -y, 1.)                   # at the coordinate in which the class is cut off
+    t.scatter_(-1, (y-1).clamp_min(0), values)
     return t.mul_(scale*(n*(n+1)).rsqrt())
 
 # %% ../nbs/lessons/01_targets.ipynb #516df70f
@@ -86,7 +89,8 @@ def soft_targets(
     "`temperature * ilr((1-gamma) p + gamma/K)`: the target of a label that is a distribution."
     K = p.shape[-1]
     _log_ratio(K, gamma, temperature)
-    return temperature*ilr((1-gamma)*upcast(p) + gamma/K, validate=False)
+    smoothed = (1-gamma)*upcast(p) + gamma/K
+    return temperature*ilr(smoothed, validate=False)
 
 # %% ../nbs/lessons/01_targets.ipynb #13d963c3
 def to_probs(

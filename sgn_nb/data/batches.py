@@ -36,9 +36,9 @@ def shift_flip(
     high,wide = h+2*pad,w+2*pad
     x = x.permute(0, 2, 3, 1)
     pairs = torch.cat([x, x.flip(2)])                                       # and mirrored
-    padded = F.pad(pairs, (0, 0, pad, pad, pad, pad))                    # `[2b, high, wide, C]`
+    padded = F.pad(pairs, (0, 0, pad, pad, pad, pad))                       # `[2b, high, wide, C]`
     n_pieces = 2*b*high*wide - w + 1
-    pieces = padded.as_strided((n_pieces, w*c), (c, 1))             # row p: w pixels from p on
+    pieces = padded.as_strided((n_pieces, w*c), (c, 1))                     # row p: w pixels from p on
     image,row = (torch.arange(n, device=x.device) for n in (b, h))
     top = (image + b*flip)*high + dy                                        # of each crop
     left = torch.where(flip, 2*pad-dx, dx)
