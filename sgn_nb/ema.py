@@ -11,18 +11,17 @@ import torch
 from torch import nn, Tensor
 
 # %% ../nbs/lessons/04_ema.ipynb #9f652dde
-def _matched(ours, theirs):
+def _matched(average, net):
     "The two lists of parameters, or a `ValueError` where the architectures differ."
-    ours,theirs = list(ours.parameters()),list(theirs.parameters())
-    a,b = [[tuple(p.shape) for p in ps] for ps in (ours, theirs)]
-    if len(a)!=len(b):
-        raise ValueError(f'net must have the architecture of the average: {len(a)} parameters, '
-                         f'got {len(b)}')
-    for i,(s,t) in enumerate(zip(a, b)):
-        if s!=t:
+    average,net = list(average.parameters()),list(net.parameters())
+    if len(average)!=len(net):
+        raise ValueError('net must have the architecture of the average: '
+                         f'{len(average)} parameters, got {len(net)}')
+    for i,(p,q) in enumerate(zip(average, net)):
+        if p.shape!=q.shape:
             raise ValueError('net must have the architecture of the average: '
-                             f'parameter {i} has shape {s}, got {t}')
-    return ours,theirs
+                             f'parameter {i} has shape {tuple(p.shape)}, got {tuple(q.shape)}')
+    return average,net
 
 # %% ../nbs/lessons/04_ema.ipynb #853b942d
 class EMA(nn.Module):
@@ -47,8 +46,9 @@ class EMA(nn.Module):
         net:nn.Module,  # the network after its optimiser step, same architecture
     ):
         "`average ← beta average + (1-beta) net`, parameters only, all of them in one call."
-        ours,theirs = _matched(self.net, net)
-        if not self.warmup: return torch._foreach_lerp_(ours, theirs, 1-self.beta)
-        beta = ((1+self.updates)/(10+self.updates)).clamp(max=self.beta)        # stays on the device
-        torch._foreach_lerp_(ours, theirs, [1-beta]*len(ours))
+        average,target = _matched(self.net, net)
+        if not self.warmup: return torch._foreach_lerp_(average, target, 1-self.beta)
+        s = self.updates
+        beta = ((1+s)/(10+s)).clamp(max=self.beta)                              # stays on the device
+        torch._foreach_lerp_(average, target, [1-beta]*len(average))
         self.updates += 1
