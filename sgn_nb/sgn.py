@@ -17,7 +17,7 @@ from .targets import to_target, soft_targets, to_probs
 
 # %% ../nbs/lessons/05_sgn.ipynb #4a15d8f4
 class SGNLoss(nn.Module):
-    "SGN's loss for a training loop of your own: outputs of the network and of its EMA copy, labels, time."
+    "SGN's loss, of outputs of the network and of its EMA copy, labels and time."
     def __init__(self,
         K:int,                   # number of classes, >= 2
         gamma:float=.001,        # label smoothing, share in (0, 1]
@@ -28,7 +28,7 @@ class SGNLoss(nn.Module):
         correct:bool=True,       # Table 4's LC: shift the target towards the EMA network's
     ):
         super().__init__()
-        to_target(torch.zeros(1), K, gamma, temperature)                 # a bad setting: complain now
+        to_target(torch.zeros(1), K, gamma, temperature)         # a bad setting: complain now
         shift_weight(0., alpha)
         extra = lookup('scale', scale, {'rank_one': K-1, 'isotropic': 1})
         self.K,self.n_out = K,K-1 + extra*reweight
@@ -59,7 +59,7 @@ def target(self:SGNLoss,
 )->Tensor:     # `t`, `[b, K-1]`
     "The label as a point. Slides (1)."
     if y.is_floating_point(): return soft_targets(y, self.gamma, self.temperature)
-    cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()     # the GPU's would be waited for
+    cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()   # a GPU would be waited for
     return to_target(y, self.K, self.gamma, self.temperature, validate=cheap)
 
 @patch
@@ -69,7 +69,7 @@ def residual(self:SGNLoss,
     y:Tensor,        # given labels `[b]`, or soft ones `[b, K]`
     epoch:float,     # time in epochs, with its fraction
 )->tuple:            # residual `d`, `[b, K-1]`; scale, as `split` has it
-    "What is left between the prediction and the shifted target, and how much of that is expected. Slides (6), (7)."
+    "What is left between prediction and shifted target, and its expected scale. Slides (6), (7)."
     t,(mu,s) = self.target(y),self.split(out)
     if not self.correct: return t-mu,s
     mu_ema,_ = self.split(out_ema)

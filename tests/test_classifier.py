@@ -4,6 +4,7 @@ import pickle
 import sys
 import numpy as np
 import pytest
+import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from conftest import ROOT, run, slow
 from sgn_nb.apps.classifier import SGNClassifier
@@ -32,10 +33,14 @@ import sgn_nb.training.checkpoint as checkpoint
 from sgn_nb.apps.classifier import SGNClassifier
 save, saves = checkpoint.Run.save, []
 def killing(self, *args):
-    save(self, *args); saves.append(1)
+    save(self, *args)
+    saves.append(1)
     if len(saves) == 7: os._exit(9)
-if sys.argv[2] == 'kill': checkpoint.Run.save, checkpoint.Run.is_due = killing, lambda self: bool(self.checkpoint)
-rng = np.random.default_rng(0); X = rng.normal(size=(200, 5)); y = X[:, 0] > 0
+if sys.argv[2] == 'kill':
+    checkpoint.Run.save = killing
+    checkpoint.Run.is_due = lambda self: bool(self.checkpoint)
+X = np.random.default_rng(0).normal(size=(200, 5))
+y = X[:, 0] > 0
 clf = SGNClassifier(epochs=12, val_share=.1, checkpoint=sys.argv[1] or None).fit(X, y)
 votes = clf.labels_['votes']
 print(repr(clf.predict_proba(X).sum(0).tolist()), votes.sum().item(), repr(votes[:, 0].tolist()))
@@ -52,13 +57,13 @@ def test_killed_and_gone_on(tmp_path):
 
 def test_the_users_random_numbers_are_left_alone():
     "Fitting draws nothing from the generators of the program around it."
-    import torch
     X, y = table(50)
-    torch.manual_seed(1); np.random.seed(1)
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    torch.manual_seed(1)
+    np.random.seed(1)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()
     SGNClassifier(epochs=2).fit(X, y).predict(X)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]
 
 @pytest.mark.parametrize('missing', ['onnx', 'pandas'])
 def test_an_extra_that_is_missing_is_named(missing, tmp_path):
@@ -70,6 +75,6 @@ from sgn_nb.apps.label_report import label_report
 clf = SGNClassifier(epochs=1).fit(np.eye(8), [0, 1]*4)
 try: {"clf.to_onnx('x.onnx')" if missing == 'onnx' else 'label_report(clf)'}
 except ImportError as e: print(e)'''
-    said = run(sys.executable, '-c', code, cwd=tmp_path).stdout
-    assert f'sgn_nb[{"export" if missing == "onnx" else "report"}]' in said
+    complaint = run(sys.executable, '-c', code, cwd=tmp_path).stdout
+    assert f'sgn_nb[{"export" if missing == "onnx" else "report"}]' in complaint
     assert list(tmp_path.iterdir()) == []

@@ -39,12 +39,12 @@ class Range:
     low:float             # the smallest
     high:float = inf      # the largest; `inf`: there is none
     open:str = ''         # ends that do not belong to it: `low`, `high` or `low high`
-    search:tuple = None   # where a search looks: `(low, high)` or `(low, high, 'log')`; None: nowhere
+    search:tuple = None   # where a search looks: `(low, high)` or `(low, high, 'log')`, or nowhere
 
     def __contains__(self, v):
-        above = v>self.low if 'low' in self.open else v>=self.low
-        below = v<self.high if 'high' in self.open else v<=self.high
-        return above and below and abs(v)<inf
+        high_enough = v>self.low if 'low' in self.open else v>=self.low
+        low_enough = v<self.high if 'high' in self.open else v<=self.high
+        return high_enough and low_enough and abs(v)<inf
 
     def __str__(self):
         left = '(' if 'low' in self.open else '['
@@ -55,22 +55,22 @@ class Range:
 @dataclass(frozen=True)
 class Choice:
     "The values of which a setting must be one."
-    values:tuple      # names, or True and False
-    tried:bool=False  # does a search try them?
+    values:tuple           # names, or True and False
+    searchable:bool=False  # does a search try them?
 
     @property
-    def search(self): return list(self.values) if self.tried else None
+    def search(self): return list(self.values) if self.searchable else None
 
 # %% ../../nbs/api/methods/00_base.ipynb #00a1465d
 class Method(nn.Module):
-    "One way to learn from noisy labels: owns its networks, says what to minimise and how to predict."
+    "A way to learn from noisy labels: owns its networks, says what to minimise, how to predict."
     label = None         # what figures and tables call it
     citation = None      # its source, for a reference list
     colour = None        # its lines in figures; None: the next of a cycle
     ranges = {}          # setting -> `Range` or `Choice`
     presets = {}         # value of the setting `preset` -> settings that it stands for
     photo_settings = {}  # settings for runs of a few thousand steps on photographs
-    whole_batch = False  # is the loss more than a mean over examples, and not computed piece by piece?
+    whole_batch = False  # is the loss more than a mean over examples, not to be taken in pieces?
     def __init__(self,
         make_net,    # `make_net(n_out) -> nn.Module`, called once per network
         K:int,       # number of classes, >= 2
@@ -88,14 +88,16 @@ class Method(nn.Module):
     def predictors(self): return {'net': self.probs}               # name -> `x -> [b, K]`
     def groups(self): return [{'params': list(self.net.parameters())}]
     def after_step(self): pass
-    def stages(self, train=None): return [self]                    # train: batches `x, y, i`, all in order
-    def extra_repr(self): return ', '.join(f'{k}={v!r}' for k,v in vars(self.settings).items())
+    def stages(self, train=None): return [self]              # train: batches `x, y, i` in order
+    def extra_repr(self):
+        settings = vars(self.settings).items()
+        return ', '.join(f'{k}={v!r}' for k,v in settings)
 
 # %% ../../nbs/api/methods/00_base.ipynb #2387d07b
 def _parameters(cls):
     "Setting -> parameter of the signature: what comes after `self, make_net, K, y`."
-    own = list(inspect.signature(cls.__init__).parameters.values())[4:]
-    return {p.name: p for p in own if p.kind is not p.VAR_KEYWORD}
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[4:]
+    return {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD}
 
 @patch(cls_method=True)
 def defaults(cls:Method)->dict:  # setting -> default
@@ -131,16 +133,17 @@ def _check_type(name, v, default):
 def complete_settings(cls:Method,
     **settings,  # what was chosen
 )->dict:         # every setting, by name
-    "The signature's defaults, then what was chosen, then what a preset stands for; all of them checked."
-    known = {}
-    for c in reversed(cls.__mro__):                                # a subclass may pass on its parent's
-        if issubclass(c, Method): known |= _parameters(c)
-    for name in settings: lookup(f'setting of {cls.__name__}', name, known)
+    "The signature's defaults, then what was chosen, then what a preset stands for; all checked."
+    parameters = {}
+    for c in reversed(cls.__mro__):                          # a subclass may pass on its parent's
+        if issubclass(c, Method): parameters |= _parameters(c)
+    for name in settings: lookup(f'setting of {cls.__name__}', name, parameters)
     settings = {**cls.defaults(), **settings}
     if cls.presets:
         preset = lookup('preset', settings['preset'], cls.presets)
         settings |= {k: v for k,v in preset.items() if settings[k] is None}
-    for name,v in settings.items(): _check_setting(name, v, known[name], cls.ranges.get(name))
+    for name,v in settings.items():
+        _check_setting(name, v, parameters[name], cls.ranges.get(name))
     return settings
 
 @patch(cls_method=True)

@@ -20,14 +20,18 @@ from ..targets import check_labels
 # %% ../../nbs/api/methods/03_density.ipynb #308b013a
 def _softmaxes(mu, V, d, eps_R, eps_K, tau):
     "Softmax of the noisy logits, `[s, ..., K]`: a row a draw."
-    u = (eps_R @ V.flatten(0, -2).T).view(len(eps_R), *mu.shape)  # one product for all examples
-    eps_K = eps_K.view(len(eps_K), *[1]*(mu.ndim-1), -1)
-    return u.addcmul_(d, eps_K).add_(mu).div_(tau).softmax(-1)
+    S,K = eps_K.shape
+    u = eps_R @ V.flatten(0, -2).T                                 # one product for all examples
+    u = u.view(S, *mu.shape)
+    eps_K = eps_K.view(S, *[1]*(mu.ndim-1), K)
+    u.addcmul_(d, eps_K).add_(mu).div_(tau)
+    return u.softmax(-1)
 
 def _chunks(mu, *eps):
     "The draws, a few at a time: what a CPU's cache holds, or what a GPU is busy with."
-    n = (2**18 if mu.device.type=='cpu' else 2**24) // max(1, mu.numel())
-    return zip(*(e.split(max(1, n)) for e in eps))
+    numbers = 2**18 if mu.device.type=='cpu' else 2**24
+    n = max(1, numbers // max(1, mu.numel()))
+    return zip(*(e.split(n) for e in eps))
 
 # %% ../../nbs/api/methods/03_density.ipynb #0b071023
 class _MeanSoftmax(torch.autograd.Function):
@@ -36,14 +40,15 @@ class _MeanSoftmax(torch.autograd.Function):
     def forward(ctx, mu, V, d, eps_R, eps_K, tau):
         ctx.save_for_backward(mu, V, d, eps_R, eps_K)
         ctx.tau = tau
-        sums = (_softmaxes(mu, V, d, *eps, tau).sum(0) for eps in _chunks(mu, eps_R, eps_K))
-        return sum(sums) / len(eps_R)
+        chunks = _chunks(mu, eps_R, eps_K)
+        total = sum(_softmaxes(mu, V, d, *eps, tau).sum(0) for eps in chunks)
+        return total / len(eps_R)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
         mu,V,d,*draws = ctx.saved_tensors
-        g_mu,g_V,g_d = torch.zeros_like(mu),torch.zeros_like(V),torch.zeros_like(d)
+        g_mu,g_V,g_d = (torch.zeros_like(t) for t in (mu, V, d))
         with torch.autocast(mu.device.type, enabled=False):
             for eps_R,eps_K in _chunks(mu, *draws):
                 q = _softmaxes(mu, V, d, eps_R, eps_K, ctx.tau)
@@ -63,28 +68,32 @@ def mc_probs(
     eps_K:Tensor,  # standard normal draws for the classes, `[S, K]`
     tau:float=1.3, # temperature of the softmax, > 0
 )->Tensor:         # probabilities, `[..., K]`; half precision comes back as float32
-    "Mean over the draws of `softmax((mu + V eps_R + d eps_K)/tau)`; its memory does not grow with S."
+    "Mean of `softmax((mu + V eps_R + d eps_K)/tau)` over the draws; memory does not grow with S."
     mu,V,d = upcast(mu, V, d)
     want = {'V':     (V, [*mu.shape, eps_R.shape[-1]]),
             'd':     (d, [*mu.shape]),
             'eps_K': (eps_K, [len(eps_R), mu.shape[-1]])}
     for name,(x,shape) in want.items():
         if list(x.shape)!=shape:
-            raise ValueError(f'{name} must have shape {shape} beside mu {list(mu.shape)} '
-                             f'and eps_R {list(eps_R.shape)}, got {list(x.shape)}')
+            raise ValueError(f'{name} must have shape {shape} '
+                             f'beside mu {list(mu.shape)} and eps_R {list(eps_R.shape)}, '
+                             f'got {list(x.shape)}')
     if not 0<tau<math.inf: raise ValueError(f'tau must be > 0, got {tau}')
     if not len(eps_R): raise ValueError('eps_R must hold at least one draw, got none')
+    eps_R,eps_K = eps_R.to(mu),eps_K.to(mu)
     with torch.autocast(mu.device.type, enabled=False):
-        return _MeanSoftmax.apply(mu, V, d, eps_R.to(mu), eps_K.to(mu), tau)
+        return _MeanSoftmax.apply(mu, V, d, eps_R, eps_K, tau)
 
 # %% ../../nbs/api/methods/03_density.ipynb #db065438
 class HET(Method):
-    "Cross-entropy of the mean softmax under Gaussian logits, covariance predicted. Collier et al. 2021."
+    "Cross-entropy of the mean softmax under Gaussian logits. Collier et al. 2021."
     label = 'HET'
     colour = '#8c6d31'
     citation = ('M. Collier, B. Mustafa, E. Kokiopoulou, R. Jenatton, J. Berent. Correlated '
                 'Input-Dependent Label Noise in Large-Scale Image Classification. CVPR 2021.')
-    ranges = {'R': Range(1), 'tau': Range(0, open='low', search=(.5, 5., 'log')), 'S': Range(1)}
+    ranges = {'R':   Range(1),
+              'tau': Range(0, open='low', search=(.5, 5., 'log')),
+              'S':   Range(1)}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`
         K:int,           # number of classes, >= 2
@@ -96,7 +105,9 @@ class HET(Method):
         super().__init__(make_net, K, y, R=R, tau=tau, S=S)
 
     def n_out(self, K): return K*(self.settings.R+2)
-    def probs(self, x): return mc_probs(*self.logits(x), *self.draws(x.device), self.settings.tau)
+    def probs(self, x):
+        logits,draws = self.logits(x),self.draws(x.device)
+        return mc_probs(*logits, *draws, self.settings.tau)
     def forward(self, x, y, i, epoch):
         p = self.probs(x)
         loss = F.cross_entropy(p.clamp(1e-5, 1).log(), y)            # the clip is the authors'
@@ -109,8 +120,10 @@ def logits(self:HET,
 )->tuple:      # `mu` `[b, K]`, `V` `[b, K, R]`, `d` `[b, K]`; float32
     "The Gaussian of the logits."
     K,R = self.K,self.settings.R
-    mu,V,d = self.net(x).float().split([K, K*R, K], -1)
-    return mu,V.unflatten(-1, (K, R)),F.softplus(d) + 1e-3
+    out = self.net(x).float()
+    mu,V,d = out.split([K, K*R, K], -1)
+    V = V.unflatten(-1, (K, R))
+    return mu,V,F.softplus(d) + 1e-3
 
 @patch
 def draws(self:HET,
@@ -119,7 +132,9 @@ def draws(self:HET,
     "Fresh standard normal draws in training, the same ones every time in evaluation."
     K,R,S = self.K,self.settings.R,self.settings.S
     if self.training: eps = torch.randn(S, R+K, device=device)
-    else: eps = torch.randn(S, R+K, generator=torch.Generator().manual_seed(0)).to(device)
+    else:
+        rng = torch.Generator().manual_seed(0)
+        eps = torch.randn(S, R+K, generator=rng).to(device)
     return eps.split([R, K], -1)
 
 # %% ../../nbs/api/methods/03_density.ipynb #dd00adcd
@@ -137,7 +152,7 @@ def ln_target(
             raise ValueError(f'y must hold class ids, or soft labels [..., {K}], '
                              f'got {list(y.shape)} of {y.dtype}')
         return (c*upcast(y)).log1p()
-    cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()     # the GPU's would be waited for
+    cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()   # a GPU would be waited for
     if cheap: y = check_labels(y, K)
     return math.log1p(c)*F.one_hot(y, K).float()
 
@@ -150,13 +165,14 @@ def ln_nll(
     "Negative log-density of `alr_inv(t)` per unit of the simplex's surface: logistic-normal."
     t,mu,r = upcast(t, mu, r)
     n = t.shape[-1]+1
-    sum_log_y = t.sum(-1) - n*F.pad(t, (0, 1)).logsumexp(-1)       # over k = 1..K+1
-    log_volume = sum_log_y + .5*math.log(n)                        # and the slant
+    log_Z = F.pad(t, (0, 1)).logsumexp(-1)
+    sum_log_y = t.sum(-1) - n*log_Z           # over k = 1..K+1
+    log_volume = sum_log_y + .5*math.log(n)   # and the slant
     return rank_one_nll(t-mu, r) + log_volume
 
 # %% ../../nbs/api/methods/03_density.ipynb #25a1a84d
 class LN(Method):
-    "Logistic-normal likelihood of the smoothed label, rank-one scale. Englesson, Mehrpanah & Azizpour 2023."
+    "Logistic-normal likelihood of the smoothed label. Englesson, Mehrpanah & Azizpour 2023."
     label = 'LN'
     colour = '#17becf'
     citation = ('E. Englesson, A. Mehrpanah, H. Azizpour. '
@@ -171,7 +187,9 @@ class LN(Method):
         super().__init__(make_net, K, y, gamma=gamma)
 
     def n_out(self, K): return 2*K                                   # `mu` and `r`
-    def probs(self, x): return self.net(x).float()[..., :self.K].softmax(-1)
+    def probs(self, x):
+        mu,_ = self.net(x).float().chunk(2, -1)
+        return mu.softmax(-1)
     def forward(self, x, y, i, epoch):
         mu,r = self.net(x).float().chunk(2, -1)
         t = ln_target(y, self.K, self.settings.gamma)

@@ -65,23 +65,23 @@ class GCE(Method):
     def forward(self, x, y, i, epoch):
         z,q = self.net(x).float(),self.settings.q
         log_p = z.log_softmax(-1).clamp_min(log(1e-7))
-        each = -(q*log_p).expm1()/q                               # `[b, K]`: of each class, were it the label
-        loss = (each*y).sum(-1) if y.is_floating_point() else each.gather(-1, y[:,None])
-        return Step(loss.mean(), predicted_classes(net=z))
+        target = y if y.is_floating_point() else F.one_hot(y, self.K)
+        losses = -(q*log_p).expm1()/q                              # `[b, K]`, were it the label
+        return Step((losses*target).sum(-1).mean(), predicted_classes(net=z))
 
 # %% ../../nbs/api/methods/01_loss.ipynb #2cf73a5b
 def noisy_cross_entropy(
     z:Tensor,       # logits `[b, K]`
     target:Tensor,  # disturbed labels `[b, K]`, of any sum
 )->Tensor:          # scalar (nats)
-    "Value `-sum target log p`; gradient `p - target`, as TensorFlow has it, whatever the target's sum."
+    "Value `-sum target log p`; gradient `p - target`, TensorFlow's, whatever the target's sum."
     log_Z = z.logsumexp(-1)
     missing = (target.sum(-1)-1)*log_Z.detach()
     return (log_Z - (target*z).sum(-1) + missing).mean()
 
 # %% ../../nbs/api/methods/01_loss.ipynb #5625df06
 class NAN(Method):
-    "Noise against noise: cross-entropy with one-hot labels + `sigma` N(0, 1), fresh in every step. Chen et al. 2021."
+    "Cross-entropy with one-hot labels + `sigma` N(0, 1), fresh in every step. Chen et al. 2021."
     label = 'NAN'
     colour = '#2ca02c'
     citation = ('P. Chen, G. Chen, J. Ye, J. Zhao, P.-A. Heng. Noise against Noise: '
@@ -106,23 +106,26 @@ def filters_outliers(
     filter_outliers:bool,  # what was chosen; None: nothing
     K:int,                 # number of classes, >= 2
 )->bool:
-    "Are the 3 % most probable examples of each class left out? By default where a class has more: `1/K > .03`."
-    if filter_outliers not in (None, True, False): raise ValueError(f'filter_outliers must be True, False or None, got {filter_outliers!r}')
+    "Are the 3 % most probable examples of each class left out? By default if `1/K > .03`."
+    if filter_outliers not in (None, True, False):
+        raise ValueError(f'filter_outliers must be True, False or None, got {filter_outliers!r}')
     return 1/K>.03 if filter_outliers is None else filter_outliers
 
 # %% ../../nbs/api/methods/01_loss.ipynb #bb802cba
 def estimate_transition(
-    probs,                      # predictions `[N, K]` for all training examples, by a network trained on the given labels
-    filter_outliers:bool=None,  # leave out the 3 % most probable examples of each class; None: if K <= 33
+    probs,                      # predictions `[N, K]` for the training set, learned from its labels
+    filter_outliers:bool=None,  # leave out the most probable 3 % of each class; None: if K <= 33
 )->Tensor:                      # `[K, K]`, row = true class, column = given label
     "Row j is the prediction for the example that is most probably of class j. Patrini et al. 2017."
     probs = torch.as_tensor(probs)
-    if probs.dim()!=2 or not len(probs) or not ((probs.sum(-1)-1).abs()<1e-3).all():
-        raise ValueError(f'probs must be [N, K] with rows that sum to 1, got shape {list(probs.shape)}')
+    is_matrix = probs.dim()==2 and len(probs)
+    if not is_matrix or not ((probs.sum(-1)-1).abs()<1e-3).all():
+        raise ValueError('probs must be [N, K] with rows that sum to 1, '
+                         f'got shape {list(probs.shape)}')
     best = probs
     if filters_outliers(filter_outliers, probs.shape[-1]):
-        top = probs.sort(0).values[-(-97*(len(probs)-1)//100)]    # the 97th percentile, rounded up to a value that occurs
-        best = probs.where(probs<top, -1.)
+        rank = -(-97*(len(probs)-1)//100)                            # 97th percentile, rounded up
+        best = probs.where(probs<probs.sort(0).values[rank], -1.)
     return probs[best.argmax(0)]
 
 # %% ../../nbs/api/methods/01_loss.ipynb #da982dd8
@@ -134,7 +137,7 @@ def matrix_rows(
 
 # %% ../../nbs/api/methods/01_loss.ipynb #daa6adf0
 class Forward(Method):
-    "Cross-entropy of the prediction sent through a transition matrix, given or estimated. Patrini et al. 2017."
+    "Cross-entropy of the prediction sent through a transition matrix. Patrini et al. 2017."
     label = 'Forward'
     colour = '#9467bd'
     citation = ('G. Patrini, A. Rozza, A. Menon, R. Nock, L. Qu. Making Deep Neural Networks '
@@ -143,27 +146,29 @@ class Forward(Method):
         make_net,                   # `make_net(n_out) -> nn.Module`
         K:int,                      # number of classes, >= 2
         y,                          # given training labels `[N]`
-        T:list=None,                # `[K, K]`, row = true class, column = given label; `None`: estimated after a first training
-        filter_outliers:bool=None,  # leave out the 3 % most probable examples of each class; None: if K <= 33
+        T:list=None,                # `[K, K]`, row true class, column given label; None: estimated
+        filter_outliers:bool=None,  # leave out each class's most probable 3 %; None: if K <= 33
     ):
         T = matrix_rows(T)
-        if T is not None and len(T)!=K:
-            raise ValueError(f'T must be {K}×{K} for K={K} classes, got {len(T)}×{len(T)}')
-        super().__init__(make_net, K, y, T=T, filter_outliers=filters_outliers(filter_outliers, K))
+        n = K if T is None else len(T)
+        if n!=K: raise ValueError(f'T must be {K}×{K} for K={K} classes, got {n}×{n}')
+        filter_outliers = filters_outliers(filter_outliers, K)
+        super().__init__(make_net, K, y, T=T, filter_outliers=filter_outliers)
         self.first = partial(CE, make_net, K, y)
         self.register_buffer('transition', torch.eye(K) if T is None else torch.tensor(T))
 
     @classmethod
     def complete_settings(cls, **settings):
         settings = super().complete_settings(**settings)
-        filters_outliers(settings['filter_outliers'], K=2)                 # checked only: K is not known yet
+        filters_outliers(settings['filter_outliers'], K=2)           # checked: K is not known yet
         return settings | {'T': matrix_rows(settings['T'])}
 
     def forward(self, x, y, i, epoch):
         z = self.net(x).float()
         log_T = self.transition.log().clamp_min(-1e4)      # log 0, but finite: inf-inf is no number
-        given = (z.log_softmax(-1)[...,None] + log_T).logsumexp(-2) # log-probabilities of the labels
-        return Step(F.cross_entropy(given, y), predicted_classes(net=z))
+        log_p = z.log_softmax(-1)[...,None]
+        log_q = (log_p + log_T).logsumexp(-2)              # log-probabilities of the labels
+        return Step(F.cross_entropy(log_q, y), predicted_classes(net=z))
 
 # %% ../../nbs/api/methods/01_loss.ipynb #f4dc12a8
 @patch
@@ -173,7 +178,8 @@ def stages(self:Forward,
     "With T given, one training: itself. Otherwise cross-entropy first, whose predictions give T."
     if self.settings.T is None:
         if train is None:
-            raise ValueError('train must be the training examples, whose predictions give T, got None')
+            raise ValueError('train must be the training examples, whose predictions give T, '
+                             'got None')
         yield (first := self.first())
         first.eval()
         with torch.no_grad(): pairs = [(i, first.probs(x)) for x,_,i in train]

@@ -15,12 +15,13 @@ from ..base.distributed import all_gather, all_reduce_sum
 
 # %% ../../nbs/api/methods/02_memory.ipynb #e619a229
 class ELR(Method):
-    "Cross-entropy, and a reward for agreeing with the average of earlier predictions. Liu et al. 2020."
+    "Cross-entropy, and a reward for agreeing with earlier predictions' average. Liu et al. 2020."
     label = 'ELR'
     colour = '#7f7f7f'
     citation = ('S. Liu, J. Niles-Weed, N. Razavian, C. Fernandez-Granda. Early-Learning '
                 'Regularization Prevents Memorization of Noisy Labels. NeurIPS 2020.')
-    ranges = {'beta': Range(0, 1, search=(.5, .95)), 'lam': Range(0, search=(1., 10., 'log'))}
+    ranges = {'beta': Range(0, 1, search=(.5, .95)),
+              'lam':  Range(0, search=(1., 10., 'log'))}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`
         K:int,           # number of classes, >= 2
@@ -32,12 +33,16 @@ class ELR(Method):
         self.register_buffer('memory', torch.zeros(self.N, K))
 
     def forward(self, x, y, i, epoch):
-        z,i,beta = self.net(x).float(),self.ids(i, len(x)),self.settings.beta
+        s,i = self.settings,self.ids(i, len(x))
+        z = self.net(x).float()
         p = z.softmax(-1).clamp(1e-4, 1-1e-4)
-        moved = beta*self.memory[i] + (1-beta)*(p/p.sum(-1, keepdim=True))
-        self.memory[all_gather(i)] = all_gather(moved)
-        reward = (1 - (self.memory[i]*p).sum(-1)).log().mean()
-        return Step(F.cross_entropy(z, y) + self.settings.lam*reward, predicted_classes(net=z))
+        q = p/p.sum(-1, keepdim=True)
+        memory = s.beta*self.memory[i] + (1-s.beta)*q
+        self.memory[all_gather(i)] = all_gather(memory)
+        agreement = (self.memory[i]*p).sum(-1)
+        reward = (1-agreement).log().mean()
+        loss = F.cross_entropy(z, y) + s.lam*reward
+        return Step(loss, predicted_classes(net=z))
 
 # %% ../../nbs/api/methods/02_memory.ipynb #4039f850
 class SOP(Method):
@@ -46,15 +51,16 @@ class SOP(Method):
     colour = '#bcbd22'
     citation = ('S. Liu, Z. Zhu, Q. Qu, C. You. '
                 'Robust Training under Label Noise by Over-parameterization. ICML 2022.')
-    ranges = {'lr_u': Range(0, search=(.1, 10., 'log')), 'lr_v': Range(0, search=(1., 100., 'log')),
-              'norm': Choice(('batch', 'row'), tried=True)}
+    ranges = {'lr_u': Range(0, search=(.1, 10., 'log')),
+              'lr_v': Range(0, search=(1., 100., 'log')),
+              'norm': Choice(('batch', 'row'), searchable=True)}
     presets = {'sgn': {'norm': 'batch'}, 'original': {'norm': 'row'}}
     def __init__(self,
         make_net,           # `make_net(n_out) -> nn.Module`
         K:int,              # number of classes, >= 2
         y,                  # given training labels `[N]`
         preset:str='sgn',   # whose norm: `sgn` (the tables) or `original` (SOP's authors)
-        norm:str=None,      # what is normalised before the floor: `batch` or `row`; None: the preset's
+        norm:str=None,      # what is normalised first: `batch` or `row`; None: the preset's
         lr_u:float=1.,      # learning rate of `u`, >= 0
         lr_v:float=10.,     # learning rate of `v`, >= 0
     ):
@@ -67,9 +73,9 @@ class SOP(Method):
 
     def groups(self):
         "Rows of absent examples must not move."
-        alone = {'momentum': 0., 'nesterov': False, 'weight_decay': 0., 'scheduled': False}
-        u = {'params': [self.u], 'lr': self.settings.lr_u, **alone}
-        v = {'params': [self.v], 'lr': self.settings.lr_v, **alone}
+        plain = {'momentum': 0., 'nesterov': False, 'weight_decay': 0., 'scheduled': False}
+        u = {'params': [self.u], 'lr': self.settings.lr_u, **plain}
+        v = {'params': [self.v], 'lr': self.settings.lr_v, **plain}
         return [*super().groups(), u, v]
 
 # %% ../../nbs/api/methods/02_memory.ipynb #013f4fed
@@ -80,27 +86,36 @@ def forward(self:SOP,
     i,      # example ids `[b]`
     epoch,  # time in epochs; not asked for
 ):          # a `Step`; its loss in nats, and a squared distance
-    "Cross-entropy of the prediction with its noise, and the squared distance that trains the noise."
-    z,i = self.net(x).float(),self.ids(i, len(x))
-    y = y.float() if y.is_floating_point() else F.one_hot(y, self.K).float()
-    U = (self.u[i, None].square()*y).clamp(0, 1)
-    V = (self.v[i].square()*(1-y)).clamp(0, 1)
-    q = (z.softmax(-1) + U - V.detach()).clamp_min(1e-4)
-    norm = all_reduce_sum(q.sum((0, 1), keepdim=True)) if self.whole_batch else q.sum(-1, keepdim=True)
+    "Cross-entropy of prediction and noise, and the squared distance that trains the noise."
+    i = self.ids(i, len(x))
+    z = self.net(x).float()
+    y = (y if y.is_floating_point() else F.one_hot(y, self.K)).float()
+    u,v = self.u[i, None],self.v[i]
+    U = (u.square()*y).clamp(0, 1)
+    V = (v.square()*(1-y)).clamp(0, 1)
+    q = z.softmax(-1) + U - V.detach()
+    q = q.clamp_min(1e-4)
+    row = q.sum(-1, keepdim=True)
+    norm = all_reduce_sum(q.sum((0, 1), keepdim=True)) if self.whole_batch else row
     q = (q/norm).clamp_min(1e-4)
-    ce = -(y*(q/q.sum(-1, keepdim=True)).log()).sum(-1).mean()
-    distance = (y - F.one_hot(z.argmax(-1), self.K) - U + V).square().sum(-1).mean()
+    log_q = (q/q.sum(-1, keepdim=True)).log()
+    ce = -(y*log_q).sum(-1).mean()
+    answer = F.one_hot(z.argmax(-1), self.K)
+    residual = y - answer - U + V
+    distance = residual.square().sum(-1).mean()
     return Step(ce + distance, predicted_classes(net=z))
 
 # %% ../../nbs/api/methods/02_memory.ipynb #dde69981
 class NAL(Method):
-    "The network may copy what it cannot explain, at a price, while labels are rewritten. Lu et al. 2022."
+    "The network may copy what it cannot explain, at a price; labels fade. Lu et al. 2022."
     label = 'NAL'
     colour = '#5254a3'
     citation = ('Y. Lu, Y. Bo, W. He. Noise Attention Learning: Enhancing Noise '
                 'Robustness by Gradient Scaling. NeurIPS 2022.')
-    ranges = {'momentum': Range(0, 1, search=(.9, .995)), 'start': Range(0), 'every': Range(1),
-              'lam': Range(0, search=(.5, 20., 'log'))}
+    ranges = {'momentum': Range(0, 1, search=(.9, .995)),
+              'start':    Range(0),
+              'every':    Range(1),
+              'lam':      Range(0, search=(.5, 20., 'log'))}
     presets = {'sgn': {'momentum': .98, 'start': 0, 'every': 1},
                'original': {'momentum': .9, 'start': 60, 'every': 10}}
     def __init__(self,
@@ -108,14 +123,15 @@ class NAL(Method):
         K:int,                # number of classes, >= 2
         y,                    # given training labels `[N]`, the memory's start
         preset:str='sgn',     # when labels are rewritten: `sgn` (the tables) or `original`
-        momentum:float=None,  # share of a label that stays when it is rewritten, 0..1; None: the preset's
+        momentum:float=None,  # share of a label that stays at a rewriting, 0..1; None: the preset's
         start:float=None,     # first epoch of rewriting; None: the preset's
-        every:int=None,       # rewrite in epochs whose number is a multiple of it; None: the preset's
+        every:int=None,       # rewrite in epochs that are multiples of it; None: the preset's
         lam:float=10.,        # price of not attending, `-log tau`, >= 0
     ):
         super().__init__(make_net, K, y,
                          preset=preset, momentum=momentum, start=start, every=every, lam=lam)
-        self.register_buffer('memory', F.one_hot(torch.as_tensor(y).long().cpu(), K).float())
+        labels = torch.as_tensor(y).long().cpu()
+        self.register_buffer('memory', F.one_hot(labels, K).float())
 
     def n_out(self, K): return K+1
     def probs(self, x): return self.net(x).float()[..., :self.K].softmax(-1)
@@ -128,17 +144,19 @@ def forward(self:NAL,
     i,      # example ids `[b]`
     epoch,  # time in epochs, with its fraction
 ):          # a `Step`; its loss in nats
-    "Rewrite the labels if it is time; cross-entropy of the mixture with them, and the price of not attending."
+    "Rewrite labels if it is time; cross-entropy of the mixture, and the price of not attending."
     if y.dim()!=1:
-        raise ValueError('y must be class ids [b], as NAL learns from its own memory of the labels, '
-                         f'got shape {list(y.shape)}')
-    out,i,s = self.net(x).float(),self.ids(i, len(x)),self.settings
-    p,h = out[:, :self.K].softmax(-1),out[:, self.K:]
+        raise ValueError('y must be class ids [b], as NAL learns from its own memory of the '
+                         f'labels, got shape {list(y.shape)}')
+    i,s = self.ids(i, len(x)),self.settings
+    z,h = self.net(x).float().split([self.K, 1], -1)
+    p,tau = z.softmax(-1),h.sigmoid()
     if epoch>=s.start and int(epoch)%s.every==0:
-        rewritten = (s.momentum*self.memory[i] + (1-s.momentum)*p).clamp(1e-4, 1)
-        self.memory[all_gather(i)] = all_gather(rewritten)
-    tau,q = h.sigmoid(),self.memory[i].clamp(1e-4, 1)
+        q = s.momentum*self.memory[i] + (1-s.momentum)*p
+        self.memory[all_gather(i)] = all_gather(q.clamp(1e-4, 1))
+    q = self.memory[i].clamp(1e-4, 1)
     m = tau*p + (1-tau)*q
     log_m = (m/m.sum(-1, keepdim=True)).clamp_min(1e-7).log()
     ce = -(q*log_m).sum(-1).mean()
-    return Step(ce - s.lam*F.logsigmoid(h).mean(), predicted_classes(net=p))
+    price = -s.lam*F.logsigmoid(h).mean()
+    return Step(ce + price, predicted_classes(net=p))

@@ -31,7 +31,8 @@ def small_loss(
     forget:float,  # share to leave out, [0, 1)
 ):                 # mask `[b]`, bool; at least one is True
     "The examples with the smallest losses: `(1-forget)*b` of them, rounded down, but never none."
-    n = max(1, int((1-forget)*len(losses) + 1e-6))
+    n = (1-forget)*len(losses)
+    n = max(1, int(n + 1e-6))
     nobody = torch.zeros_like(losses, dtype=torch.bool)
     return nobody.index_fill(0, losses.argsort(stable=True)[:n], True)
 
@@ -40,29 +41,30 @@ class CoTeaching(Method):
     "Two networks, each learning from the examples that the other finds easy. Han et al. 2018."
     label = 'Co-teaching'
     colour = '#e377c2'
-    citation = ('B. Han, Q. Yao, X. Yu, G. Niu, M. Xu, W. Hu, I. Tsang, M. Sugiyama. Co-teaching: Robust '
-                'Training of Deep Neural Networks with Extremely Noisy Labels. NeurIPS 2018.')
+    citation = ('B. Han, Q. Yao, X. Yu, G. Niu, M. Xu, W. Hu, I. Tsang, M. Sugiyama. Co-teaching: '
+                'Robust Training of Deep Neural Networks with Extremely Noisy Labels. '
+                'NeurIPS 2018.')
     ranges = {'forget_rate': Range(0, 1, open='high', search=(.1, .5)),
               'warm_up': Range(0, search=(2., 20.))}
     whole_batch = True
     def __init__(self,
-        make_net,               # `make_net(n_out) -> nn.Module`, called twice; must start from other weights each time
+        make_net,               # `make_net(n_out) -> nn.Module`; each call makes other weights
         K:int,                  # number of classes, >= 2
         y,                      # given training labels `[N]`
-        forget_rate:float=.2,   # share of each batch left out in the end, [0, 1); the usual choice is the noise rate
+        forget_rate:float=.2,   # share of a batch left out in the end, [0, 1); often the noise rate
         warm_up:float=10.,      # epochs over which it rises from 0, >= 0
     ):
         super().__init__(make_net, K, y, forget_rate=forget_rate, warm_up=warm_up)
         self.net2 = make_net(self.n_out(K))
         pairs = list(zip(self.net.parameters(), self.net2.parameters()))
-        same = pairs and all(torch.equal(p, q) for p,q in pairs)
-        if same:
-            raise ValueError('make_net must start from other weights at each call, got the same weights twice')
+        if pairs and all(torch.equal(p, q) for p,q in pairs):
+            raise ValueError('make_net must start from other weights at each call, '
+                             'got the same weights twice')
 
     def groups(self): return [{'params': [*self.net.parameters(), *self.net2.parameters()]}]
-    def predictors(self):
-        p,p2 = self.probs,lambda x: self.net2(x).float().softmax(-1)
-        return {'net': p, 'net2': p2, 'mean': lambda x: (p(x)+p2(x))/2}
+    def probs2(self, x): return self.net2(x).float().softmax(-1)   # the second network's
+    def mean_probs(self, x): return (self.probs(x) + self.probs2(x))/2
+    def predictors(self): return {'net': self.probs, 'net2': self.probs2, 'mean': self.mean_probs}
 
 # %% ../../nbs/api/methods/04_selection.ipynb #242cf264
 @patch
@@ -73,11 +75,13 @@ def forward(self:CoTeaching,
     epoch,  # time in epochs, with its fraction
 ):          # a `Step`; its loss in nats, the sum of both networks'
     "Each network's cross-entropy on what the other picked."
-    z,z2 = self.net(x).float(),self.net2(x).float()
-    losses,losses2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))     # of this process's part
+    z,z2 = (net(x).float() for net in (self.net, self.net2))
+    losses,losses2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))
     forget = forget_share(epoch, self.settings.forget_rate, self.settings.warm_up)
-    picked,picked2 = (shard(small_loss(all_gather(v), forget)) for v in (losses, losses2))
-    def mean(v, kept): return (v*kept).sum()/all_reduce_sum(kept.sum())*world_size()
-    predicted = predicted_classes(net=z, net2=z2, mean=z.softmax(-1)+z2.softmax(-1))
-    weight = (picked.float()+picked2.float())/2
-    return Step(mean(losses, picked2) + mean(losses2, picked), predicted, weight)
+    def pick(v): return shard(small_loss(all_gather(v), forget))    # from all processes' batch
+    def mean(v, mask): return (v*mask).sum()/all_reduce_sum(mask.sum())*world_size()
+    picks,picks2 = pick(losses),pick(losses2)
+    loss = mean(losses, picks2) + mean(losses2, picks)
+    total = z.softmax(-1)+z2.softmax(-1)
+    weight = (picks.float()+picks2.float())/2
+    return Step(loss, predicted_classes(net=z, net2=z2, mean=total), weight)

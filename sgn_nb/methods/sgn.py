@@ -25,7 +25,7 @@ def short_run(
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #17b79c19
 class SGN(Method):
-    "Shifted Gaussian Noise: regression on log-ratios with loss reweighting and label correction. Englesson & Azizpour 2024."
+    "Regression on log-ratios, reweighted and with corrected labels. Englesson & Azizpour 2024."
     label = 'SGN'
     colour = '#c44e52'
     citation = ('E. Englesson, H. Azizpour. Robust Classification via Regression for Learning '
@@ -33,7 +33,7 @@ class SGN(Method):
     ranges = {'gamma': Range(0, 1, open='low', search=(.001, .1, 'log')),
               'alpha': Range(0, 1, search=(.8, .995)),
               'beta': Range(0, 1, open='high'),
-              'beta_warmup': Choice((False, True), tried=True),
+              'beta_warmup': Choice((False, True), searchable=True),
               'temperature': Range(0, open='low'),
               'scale': Choice(('rank_one', 'isotropic'))}
     photo_settings = {'gamma': .01, 'beta_warmup': True}
