@@ -16,13 +16,13 @@ from .base.errors import lookup
 def knob(
     default,           # the value that it has unless another is given
     help:str,          # what it is, in a few words
-    low=None,          # a number's smallest value; None: no number, or any
-    below=math.inf,    # a number stays below
-    where:str='',      # where it matters; everywhere, unless given
+    low=None,          # the smallest number allowed; None: no range, as for text and switches
+    high=math.inf,     # all numbers allowed are below
+    scope:str='',      # the data or layers that it is for; all, unless given
 ):                     # a field of a dataclass
-    "A setting with its default, its range and its help."
-    bounds = None if low is None else (low, below)
-    return field(default=default, metadata={'range': bounds, 'help': help, 'where': where})
+    "A setting with its default, its range `[low, high)` and its help."
+    bounds = None if low is None else (low, high)
+    return field(default=default, metadata={'range': bounds, 'help': help, 'scope': scope})
 
 # %% ../nbs/api/00_spec.ipynb #717720d7
 WORDS = {str: 'text', bool: 'True or False', int: 'a whole number',
@@ -37,9 +37,13 @@ def check_fields(
         kind,*optional = get_args(f.type) or (f.type,)
         if value is None and optional: continue
         bounds = f.metadata.get('range')
-        if _has_type(value, kind) and (bounds is None or bounds[0]<=value<bounds[1]): continue
-        inside = f' in [{bounds[0]}, {bounds[1]})' if bounds else ''
-        raise ValueError(f'{f.name} must be {WORDS[kind]}{inside}, got {value!r}')
+        if _has_type(value, kind) and _is_within(value, bounds): continue
+        allowed = f'{WORDS[kind]} in {_interval(bounds)}' if bounds else WORDS[kind]
+        raise ValueError(f'{f.name} must be {allowed}, got {value!r}')
+
+def _is_within(value, bounds): return bounds is None or bounds[0]<=value<bounds[1]
+
+def _interval(bounds): return '[{}, {})'.format(*bounds)
 
 def _has_type(value, kind):
     if isinstance(value, bool): return kind is bool           # to Python, True is a whole number
@@ -55,7 +59,7 @@ class Optimisation:
     nesterov:bool = knob(True, "Nesterov's momentum")
     weight_decay:float = knob(5e-4, 'weight decay on all parameters', 0)
     decay_norms:bool = knob(True, 'weight decay on scales and shifts, too',
-                            where='normalisation layers')
+                            scope='normalisation layers')
     schedule:str = knob('constant', 'learning rate over time, one of `SCHEDULES`')
     accumulate:int = knob(1, 'pieces that a batch is computed in, one after the other', 1)
     test_every:int = knob(1, 'score the test set every so many epochs, and the last', 1)
@@ -68,11 +72,11 @@ class Spec(Optimisation):
     "One training run. Same spec, same machine: the same curve, bit for bit."
     dataset:str = knob('digits', 'one of `DATASETS`, or the name of a folder or a `.npz` file '
                                  'of your own')
-    label_column:str = knob('', "the CSV's column of given labels", where='folders')
-    clean_column:str = knob('', "the CSV's column of true labels, if there is one", where='folders')
+    label_column:str = knob('', "the CSV's column of given labels", scope='folders')
+    clean_column:str = knob('', "the CSV's column of true labels, if there is one", scope='folders')
     image_size:int|None = knob(None, 'pixels of an image or a crop; None: as they are, or as in '
-                                     'the paper', 1, where='folders and streamed images')
-    skip_bad:bool = knob(False, 'leave out images that cannot be decoded', where='streamed images')
+                                     'the paper', 1, scope='folders and streamed images')
+    skip_bad:bool = knob(False, 'leave out images that cannot be decoded', scope='streamed images')
     noise:str = knob('sym-0.4', 'noise of training and validation labels, by name')
     method:str = knob('sgn', 'one of `METHODS`')
     settings:dict = field(default_factory=dict,
@@ -94,8 +98,10 @@ class Spec(Optimisation):
     def __post_init__(self):
         _check_dataset(self.dataset)
         super().__post_init__()
-        listed = {k: v.tolist() if hasattr(v, 'tolist') else v for k,v in self.settings.items()}
-        object.__setattr__(self, 'settings', listed)           # what JSON knows
+        settings = {k: _as_list(v) for k,v in self.settings.items()}
+        object.__setattr__(self, 'settings', settings)         # what JSON knows
+
+def _as_list(v): return v.tolist() if hasattr(v, 'tolist') else v
 
 def _check_dataset(dataset):
     name = Path(str(dataset)).name
@@ -117,17 +123,25 @@ def epoch_steps(
     return n//spec.batch if spec.drop_last else math.ceil(n/spec.batch)
 
 # %% ../nbs/api/00_spec.ipynb #aad10de0
-RANGES = {f.name: f.metadata['range'] for f in fields(Spec) if f.metadata.get('range')}   # from, and below
+def _bounds(f): return f.metadata.get('range')
+
+RANGES = {f.name: _bounds(f) for f in fields(Spec) if _bounds(f)}      # field -> from, and below
 
 def field_help(
     name:str,  # of a field of `Spec`
 )->str:        # a sentence
     "What a field is, where it matters, and its default."
     f = lookup('field of a spec', name, {f.name: f for f in fields(Spec)})
-    words = f.metadata['help'] + (f" ({f.metadata['where']})" if f.metadata.get('where') else '')
-    sentence = f'{words[0].upper()}{words[1:]}.'
+    meaning = _meaning(f)
+    sentence = f'{meaning[0].upper()}{meaning[1:]}.'
     if f.default in (None, '') or f.name=='settings': return sentence
     return f'{sentence} The default is {f.default}.'
+
+def _meaning(f):
+    "What a field is, and in parentheses where it matters."
+    scope = f.metadata.get('scope')
+    suffix = f' ({scope})' if scope else ''
+    return f.metadata['help'] + suffix
 
 # %% ../nbs/api/00_spec.ipynb #232f2d6b
 def fields_table()->str:  # Markdown
@@ -135,7 +149,7 @@ def fields_table()->str:  # Markdown
     lines = ['| field | default | range | |', '|---|---|---|---|']
     for f in fields(Spec):
         default = '{}' if f.name=='settings' else repr(f.default)
-        bounds = '[{}, {})'.format(*RANGES[f.name]) if f.name in RANGES else ''
-        where = f" ({f.metadata['where']})" if f.metadata.get('where') else ''
-        lines.append(f"| `{f.name}` | `{default}` | {bounds} | {f.metadata['help']}{where} |")
+        bounds = _interval(_bounds(f)) if _bounds(f) else ''
+        cells = (f'`{f.name}`', f'`{default}`', bounds, _meaning(f))
+        lines.append(f"| {' | '.join(cells)} |")
     return '\n'.join(lines)

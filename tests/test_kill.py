@@ -12,7 +12,8 @@ from conftest import ended, posix, slow
 
 pytestmark = posix
 
-# As anyone would write it, except for the seconds between two checkpoints. In the end the folder holds one record, for all who load it.
+# As anyone would write it, except for the seconds between two checkpoints. In the end the folder
+# holds one record, for all who load it.
 TRAIN = '''
 import json
 import sys
@@ -25,9 +26,9 @@ runner.Checkpoint = partial(runner.Checkpoint, every=float(save_every))
 record = runner.run(Spec(**json.loads(spec)), out, device='cpu')
 assert load_records(out) == [record]
 '''
-SMALL = dict(n_train=200, batch=30, watch=3, net='mlp', epochs=12)         # 72 steps
-CASES = {m: dict(method=m) for m in ('ce', 'sgn', 'elr')}                                  # elr: a memory of every example
-CASES['forward'] = dict(method='forward', epochs=4)                                      # two trainings, one after the other
+SMALL = dict(n_train=200, batch=30, watch=3, net='mlp', epochs=12)      # 72 steps
+CASES = {m: dict(method=m) for m in ('ce', 'sgn', 'elr')}              # elr remembers every example
+CASES['forward'] = dict(method='forward', epochs=4)                    # two trainings
 CASES['sgn_cnn'] = dict(method='sgn', net='small_cnn', epochs=4)
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def train(tmp_path):
 def undisturbed(start, train, tmp_path):
     "The record of a spec whose training nobody disturbed or looked at."
     def undisturbed(spec):
-        status, said = ended(start(*train(spec, tmp_path/'undisturbed', save_every=30)))
-        assert status == 0, said
+        status, output = ended(start(*train(spec, tmp_path/'undisturbed', save_every=30)))
+        assert status == 0, output
         return record(tmp_path/'undisturbed')
     return undisturbed
 
@@ -52,15 +53,18 @@ def record(out):
     path, = out.glob('*.json')
     return {k: v for k,v in json.loads(path.read_text()).items() if k != 'env'}
 
-def kill(p, out, saves, after):
+def kill(p, out, saves, delay):
     """SIGKILL `p` so many seconds after we have seen it write so many checkpoints; False if it had
     ended by then."""
-    last = now = [o.stat().st_mtime_ns for o in out.glob('*.ckpt')]
+    def times(): return [path.stat().st_mtime_ns for path in out.glob('*.ckpt')]
+    last = times()
     while p.is_alive() and saves:
-        if now != last: last, saves = now, saves - 1
-        now = [o.stat().st_mtime_ns for o in out.glob('*.ckpt')]
         time.sleep(.001)
-    time.sleep(after)
+        current = times()
+        if current == last: continue
+        last = current
+        saves -= 1
+    time.sleep(delay)
     p.kill()
     p.join()
     return p.exitcode == -signal.SIGKILL
@@ -71,14 +75,16 @@ def kill(p, out, saves, after):
 def test_killed_again_and_again(start, train, undisturbed, tmp_path, name):
     """Killed while it loads, trains, evaluates or writes, until it is done: the undisturbed record,
     bit for bit, whatever half-written files lie about."""
-    spec, out, rng, kills = CASES[name], tmp_path/'out', Random(name), 0
+    spec, out, rng = CASES[name], tmp_path/'out', Random(name)
     whole = undisturbed(spec)
     out.mkdir()
-    for o in 'json', '0.ckpt': (out/f"{whole['id']}.{o}.1.tmp").write_text('{"half')
-    most = 3 if name == 'sgn_cnn' else 10
-    while kill(p := start(*train(spec, out)), out, rng.randint(0, most), rng.uniform(0, .05)): kills += 1
-    status, said = ended(p)
-    assert status == 0, said
+    for ending in 'json', '0.ckpt': (out/f"{whole['id']}.{ending}.1.tmp").write_text('{"half')
+    limit = 3 if name == 'sgn_cnn' else 10
+    kills = 0
+    while kill(p := start(*train(spec, out)), out, rng.randint(0, limit), rng.uniform(0, .05)):
+        kills += 1
+    status, output = ended(p)
+    assert status == 0, output
     assert kills >= 3
     assert record(out) == whole
 
@@ -86,13 +92,14 @@ def test_killed_and_resumed_by_new_processes(train, undisturbed, tmp_path):
     """The same for two processes that share nothing, not even the order of Python's sets, started
     as a user starts them."""
     out, env = tmp_path/'out', {**os.environ, 'OMP_NUM_THREADS': '1'}
-    new = lambda: subprocess.Popen([sys.executable, *map(str, train(CASES['sgn_cnn'], out))], env=env)
+    cmd = [sys.executable, *map(str, train(CASES['sgn_cnn'], out))]
     whole = undisturbed(CASES['sgn_cnn'])
-    p = new()
+    p = subprocess.Popen(cmd, env=env)
     while p.poll() is None and not list(out.glob('*.ckpt')): time.sleep(.01)
     p.kill()
-    assert p.wait() == -signal.SIGKILL and not list(out.glob('*.json'))
-    assert new().wait(120) == 0
+    assert p.wait() == -signal.SIGKILL
+    assert not list(out.glob('*.json'))
+    assert subprocess.Popen(cmd, env=env).wait(120) == 0
     assert record(out) == whole
 
 def test_killed_between_checkpoint_and_record(undisturbed, tmp_path):
@@ -100,13 +107,14 @@ def test_killed_between_checkpoint_and_record(undisturbed, tmp_path):
     undisturbed(CASES['sgn'])
     path, = (tmp_path/'undisturbed').glob('*.json')
     ckpt = path.with_suffix('.0.ckpt')
-    before, made = json.loads(path.read_text()), ckpt.stat().st_mtime_ns
+    first = json.loads(path.read_text())
+    saved = ckpt.stat().st_mtime_ns
     path.unlink()
     undisturbed(CASES['sgn'])
-    after = json.loads(path.read_text())
-    assert ckpt.stat().st_mtime_ns == made
-    assert after['env']['seconds'] == before['env']['seconds']
-    assert record(path.parent) == {k: v for k,v in before.items() if k != 'env'}
+    second = json.loads(path.read_text())
+    assert ckpt.stat().st_mtime_ns == saved
+    assert second['env']['seconds'] == first['env']['seconds']
+    assert record(path.parent) == {k: v for k,v in first.items() if k != 'env'}
 
 @slow
 @pytest.mark.parametrize('method', ['ce', 'sgn'])
@@ -115,7 +123,7 @@ def test_two_at_once(start, train, undisturbed, tmp_path, method):
     the undisturbed one."""
     out = tmp_path/'out'
     for p in [start(*train(CASES[method], out)) for _ in range(2)]:
-        status, said = ended(p)
-        assert status == 0, said
+        status, output = ended(p)
+        assert status == 0, output
     assert record(out) == undisturbed(CASES[method])
     assert not list(out.glob('*.tmp'))

@@ -26,10 +26,14 @@ from sgn_nb.experiments import search
 from sgn_nb.experiments.search import read_search, run_trials
 file, out = sys.argv[1:]
 suggest = search.suggest
-def said(trial, space): values = suggest(trial, space); print('trial', trial.study.study_name, trial.number, flush=True); return values
-search.suggest = said
+def suggest_aloud(trial, space):
+    values = suggest(trial, space)
+    print('trial', trial.study.study_name, trial.number, flush=True)
+    return values
+search.suggest = suggest_aloud
 s = read_search(file)
-run_trials(s.specs, out, 'cpu', name='small', trials=s.trials, fields=s.fields, storage=f'{out}/small.journal')
+journal = f'{out}/small.journal'
+run_trials(s.specs, out, 'cpu', name='small', trials=s.trials, fields=s.fields, storage=journal)
 '''
 
 @pytest.fixture
@@ -41,12 +45,13 @@ def worker(start, tmp_path):
     return lambda: start(tmp_path/'work.py', tmp_path/'small.toml', tmp_path/'out')
 
 def studies(tmp_path):
-    kept = open_storage(str(tmp_path/'out/small.journal'))
-    return [open_study('small', m, kept) for m in ('ce', 'gce')]
+    storage = open_storage(str(tmp_path/'out/small.journal'))
+    return [open_study('small', m, storage) for m in ('ce', 'gce')]
 
 def trials(w):
     "The trials that a worker began."
-    return [tuple(line.split()[1:]) for line in w.log.read_text().splitlines() if line.startswith('trial ')]
+    lines = w.log.read_text().splitlines()
+    return [tuple(line.split()[1:]) for line in lines if line.startswith('trial ')]
 
 
 @posix
@@ -54,12 +59,13 @@ def test_two_processes_share_one_study(worker, tmp_path):
     "Both take part, no trial is run by both, and the budget is spent exactly."
     crew = [worker(), worker()]
     for w in crew:
-        status, said = ended(w)
-        assert status == 0, said
+        status, output = ended(w)
+        assert status == 0, output
     began = [trials(w) for w in crew]
     assert all(began) and not set(began[0]) & set(began[1])
     for s in studies(tmp_path):
-        assert len(s.trials) == 4 and all(t.state.is_finished() for t in s.trials)
+        assert len(s.trials) == 4
+        assert all(t.state.is_finished() for t in s.trials)
         assert s.trials[0].params['lr'] == .05
 
 @posix
@@ -71,32 +77,48 @@ def test_killed_again_and_again(worker, tmp_path):
     for _ in range(6):
         w = worker()
         time.sleep(rng.uniform(3, 6))
-        w.kill(); w.join()
-    status, said = ended(worker())
-    assert status == 0, said
+        w.kill()
+        w.join()
+    status, output = ended(worker())
+    assert status == 0, output
     small = read_search(tmp_path/'small.toml')
     for s, method in zip(studies(tmp_path), ('ce', 'gce')):
-        assert len(counted_trials(s)) == small.trials and all(t.state.name in ('COMPLETE', 'PRUNED') for t in counted_trials(s))
-        cut = [t.params for t in s.trials if t.state.name == 'FAIL' and t.params]
-        assert all(p in [t.params for t in counted_trials(s)] for p in cut)
-        assert search_result(s, small.runs(method), small.fields)[1]['trials'] == small.trials
+        counted = counted_trials(s)
+        assert len(counted) == small.trials
+        assert all(t.state.name in ('COMPLETE', 'PRUNED') for t in counted)
+        cut_short = [t.params for t in s.trials if t.state.name == 'FAIL' and t.params]
+        assert all(params in [t.params for t in counted] for params in cut_short)
+        _,provenance = search_result(s, small.runs(method), small.fields)
+        assert provenance['trials'] == small.trials
     assert not list((tmp_path/'out').glob('*.ckpt'))
 
 def test_command(tmp_path):
     "From a file to settings that a grid reads; a second call finds everything done."
     (tmp_path/'small.toml').write_text(SEARCH.replace('trials = 4', 'trials = 2'))
-    call = [BIN/'sgn_search', tmp_path/'small.toml', '--out', tmp_path/'out', '--workers', '2', '--device', 'cpu', '--settings', tmp_path/'found.toml']
-    p = subprocess.run(call, capture_output=True, text=True)
-    assert p.returncode == 0 and '| gce ' in p.stdout, p.stdout + p.stderr
+    cmd = [BIN/'sgn_search', tmp_path/'small.toml', '--out', tmp_path/'out', '--workers', '2',
+           '--device', 'cpu', '--settings', tmp_path/'found.toml']
+    p = subprocess.run(cmd, capture_output=True, text=True)
+    assert p.returncode == 0, p.stdout + p.stderr
+    assert '| gce ' in p.stdout
     text = (tmp_path/'found.toml').read_text()
     settings = read_settings(tmp_path/'found.toml')
-    assert set(settings) == {'ce', 'gce'} and '[study.gce]' in text and str(tmp_path) not in text
+    assert set(settings) == {'ce', 'gce'}
+    assert '[study.gce]' in text
+    assert str(tmp_path) not in text
     (tmp_path/'grid.toml').write_text('settings_from = "found.toml"\nmethod = "gce"')
     assert read_grid(tmp_path/'grid.toml')[0].settings == {'q': settings['gce']['q']}
-    assert subprocess.run(call, capture_output=True, text=True).returncode == 0 and (tmp_path/'found.toml').read_text() == text
+    p = subprocess.run(cmd, capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr
+    assert (tmp_path/'found.toml').read_text() == text
 
-@pytest.mark.parametrize('text, said', [('method = "ce"', 'must have trials'), ('method = "cee"\n[search]\ntrials = 1', "did you mean 'ce'")])
-def test_bad_files(tmp_path, text, said):
+@pytest.mark.parametrize('text, message', [
+    ('method = "ce"', 'must have trials'),
+    ('method = "cee"\n[search]\ntrials = 1', "did you mean 'ce'")])
+def test_bad_files(tmp_path, text, message):
     (tmp_path/'bad.toml').write_text(text)
-    p = subprocess.run([BIN/'sgn_search', tmp_path/'bad.toml', '--out', tmp_path/'out'], capture_output=True, text=True)
-    assert p.returncode == 2 and said in p.stderr and len(p.stderr.splitlines()) == 1 and not (tmp_path/'out').exists()
+    cmd = [BIN/'sgn_search', tmp_path/'bad.toml', '--out', tmp_path/'out']
+    p = subprocess.run(cmd, capture_output=True, text=True)
+    assert p.returncode == 2
+    assert message in p.stderr
+    assert len(p.stderr.splitlines()) == 1
+    assert not (tmp_path/'out').exists()

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -28,7 +27,8 @@ from ..base.parallel import PASSIVE, available_cores, has_own_threads, keep_memo
 from ..data.sources import train_size
 from .plans import Plan, read_grid
 from ..base.files import atomic_write
-from .records import SCHEMA, Record, find_record, has_record, save_failure
+from .records import (
+    SCHEMA, Record, find_record, has_record, read_json, save_failure)
 from .runner import check_writable, plan_run, run
 from ..spec import Spec
 
@@ -78,16 +78,18 @@ class _EpochFile:
     "Called with each epoch's row of a run, writes how many of its epochs are done."
     def __init__(self, name, out):
         self.path = _claims(out)/f'{name}.epochs'
-        self.earlier,self.done,self.clock = 0,0,0.
+        self.epochs = 0               # done, of this stage
+        self.epochs_before = 0        # of the stages before it
+        self.clock = 0.               # when the file was last written
 
     def __call__(self, row):
-        if row['epoch']<self.done: self.earlier += self.done  # the next stage begins
-        self.done = row['epoch']+1
+        if row['epoch']<self.epochs: self.epochs_before += self.epochs  # the next stage begins
+        self.epochs = row['epoch']+1
         now = time.monotonic()
         if now<self.clock+.5: return
         self.clock = now
         with suppress(OSError), atomic_write(self.path) as tmp:    # no reason to end a run
-            tmp.write_text(str(self.earlier+self.done))
+            tmp.write_text(str(self.epochs_before+self.epochs))
 
 def epochs_done(
     plan:Plan,  # of the run
@@ -97,8 +99,8 @@ def epochs_done(
     return _epochs_done(plan.id, plan.spec.epochs, out)
 
 def _epochs_done(name, epochs, out):
-    done = _read_number(Path(out)/'.claims'/f'{name}.epochs')
-    return done if _state(name, out)=='to do' else epochs
+    number = _read_number(Path(out)/'.claims'/f'{name}.epochs')    # first, lest it be gone
+    return number if _state(name, out)=='to do' else epochs
 
 def _read_number(path):
     try: return int(path.read_text())
@@ -108,19 +110,21 @@ def epochs_under_way(
     out,    # folder of records
 )->int:
     "Epochs done of all runs in a folder that have begun and are neither recorded nor failed."
-    return sum(_read_number(p) for p in (Path(out)/'.claims').glob('*.epochs'))
+    paths = (Path(out)/'.claims').glob('*.epochs')
+    return sum(map(_read_number, paths))
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #52a04417
 def record_run(
     plan:Plan,      # of the run
     out,            # folder of records
     device='auto',  # `auto`, `cpu`, `cuda`
-)->dict:            # the record
+)->Record:
     "Run a plan; its checkpoints go when it is recorded."
     count = _EpochFile(plan.id, out)
     try: record = run(plan.spec, out, device, on_epoch=count)
     finally: count.path.unlink(missing_ok=True)
-    for p in Path(out).glob(f'{record.id}.*.ckpt'): p.unlink(missing_ok=True)
+    checkpoints = Path(out).glob(f'{record.id}.*.ckpt')
+    for path in checkpoints: path.unlink(missing_ok=True)
     return record
 
 def try_run(
@@ -137,8 +141,10 @@ def try_run(
 
 def _frames(e):
     "Where an error came from, in a line each: file names, no folders."
-    frames = traceback.extract_tb(e.__traceback__)
-    return [f'{Path(f.filename).name}, line {f.lineno}, in {f.name}: {f.line}' for f in frames]
+    def words(frame):
+        file = Path(frame.filename).name
+        return f'{file}, line {frame.lineno}, in {frame.name}: {frame.line}'
+    return [words(frame) for frame in traceback.extract_tb(e.__traceback__)]
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #ce54d705
 def run_unclaimed(
@@ -167,8 +173,9 @@ def _worker_env(k, device):
     env = PASSIVE | os.environ
     n = torch.cuda.device_count() if device!='cpu' else 0
     if n<2: return env
-    gpus = os.environ.get('CUDA_VISIBLE_DEVICES') or ','.join(map(str, range(n)))
-    return env | {'CUDA_VISIBLE_DEVICES': gpus.split(',')[k%n]}
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    gpus = visible.split(',') if visible else [str(gpu) for gpu in range(n)]
+    return env | {'CUDA_VISIBLE_DEVICES': gpus[k%n]}
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #5252f33b
 def run_worker():
@@ -180,19 +187,19 @@ def run_worker():
     module,name = task['job'].rsplit('.', 1)
     job = getattr(import_module(module), name)
     specs = [Spec(**s) for s in task['specs']]
-    job(specs, task['out'], task['device'], **task['more'])
+    job(specs, task['out'], task['device'], **task['options'])
 
 def _end_with_pipe():
     sys.stdin.read()
     os._exit(1)
 
 def start_workers(
-    job:str,       # the name of a function of specs, out, device and more, `sgn_nb.experiments.search.run_trials`
+    job:str,       # a function of specs, out, device and options: `sgn_nb.experiments.search.run_trials`
     workers:int,   # processes
     specs:list,    # of `Spec`
     out,           # the folder they share
     device,        # `auto`, `cpu`, `cuda`
-    **more,        # arguments of `job`, as JSON knows them
+    **options,     # of `job`, as JSON knows them
 )->list:           # of `Popen`
     "Worker processes that share the cores and end when this one does."
     if workers<1: raise ValueError(f'workers must be at least 1, got {workers}')
@@ -201,14 +208,17 @@ def start_workers(
             'a grid or a search starts its own processes: start it without torchrun or accelerate, '
             'with a worker for each GPU; to share out a single run, launch sgn_train')
     check_writable(out)
-    task = {'job': job, 'specs': [asdict(s) for s in specs], 'out': str(out), 'device': device}
-    task |= {'cores': max(1, available_cores()//workers), 'more': more}
+    cores = max(1, available_cores()//workers)
+    specs = [asdict(s) for s in specs]
+    task = {'job': job, 'specs': specs, 'out': str(out), 'device': device}
+    task |= {'cores': cores, 'options': options}
     return [_start_worker(task, _worker_env(k, device)) for k in range(workers)]
 
 def _start_worker(task, env):
-    command = [sys.executable, '-c', 'from sgn_nb.experiments.grids import run_worker; run_worker()']
-    process = subprocess.Popen(                               # Ctrl-C is for who starts it
-        command, stdin=subprocess.PIPE, text=True, env=env, start_new_session=True)
+    program = 'from sgn_nb.experiments.grids import run_worker; run_worker()'
+    process = subprocess.Popen(                                # Ctrl-C is for who starts it
+        [sys.executable, '-c', program], stdin=subprocess.PIPE, text=True, env=env,
+        start_new_session=True)
     print(json.dumps(task), file=process.stdin, flush=True)
     return process
 
@@ -233,36 +243,43 @@ def run_grid(
     title:str='grid',    # of the progress bar
 )->dict:                 # state -> number of runs; `stopped` -> exit codes of workers that did not end well
     "Run what is to do with so many processes; show progress until they end."
-    epochs = {p.id: p.spec.epochs for p in plans if run_state(p, out)=='to do'}
-    started = []
-    if epochs:
-        started = start_workers('sgn_nb.experiments.grids._run_specs', workers, [p.spec for p in plans], out, device)
-        _watch_runs(started, epochs, out, title)
+    to_do = [p for p in plans if run_state(p, out)=='to do']
+    processes = []
+    if to_do:
+        specs = [p.spec for p in plans]
+        job = 'sgn_nb.experiments.grids._run_specs'
+        processes = start_workers(job, workers, specs, out, device)
+        _watch_runs(processes, {p.id: p.spec.epochs for p in to_do}, out, title)
     states = [run_state(p, out) for p in plans]
     counts = {state: states.count(state) for state in ('recorded', 'failed', 'to do')}
-    return counts | {'stopped': [p.returncode for p in started if p.returncode]}
+    return counts | {'stopped': [p.returncode for p in processes if p.returncode]}
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #122d48d4
 def _watch_runs(workers, epochs, out, title):
     "Show the progress of runs, given as name -> epochs, until the workers have ended."
-    begun = sum(_epochs_done(name, n, out) for name,n in epochs.items())
-    total,told = sum(epochs.values()),set()
+    begun = sum(_all_epochs_done(epochs, out).values())
+    total = sum(epochs.values())
+    announced = set()
     with tqdm(total=total, initial=begun, desc=title, unit='epoch', mininterval=5) as bar:
-        watch_workers(workers, lambda: _show_runs(bar, epochs, out, told))
+        watch_workers(workers, lambda: _show_runs(bar, epochs, out, announced))
 
-def _show_runs(bar, epochs, out, told):
-    "Move a bar to where the runs are; say which have failed, once for each name that is `told`."
-    done = {name: _epochs_done(name, n, out) for name,n in epochs.items()}
+def _all_epochs_done(epochs, out):
+    return {name: _epochs_done(name, n, out) for name,n in epochs.items()}
+
+def _show_runs(bar, epochs, out, announced):
+    "Move a bar to where the runs are; announce those that have failed, each once."
+    progress = _all_epochs_done(epochs, out)
     states = {name: _state(name, out) for name in epochs}
-    for name in [n for n,state in states.items() if state=='failed' and n not in told]:
-        failure = json.loads((Path(out)/f'{name}.failed.json').read_text(encoding='utf-8'))
+    failures = {name for name,state in states.items() if state=='failed'}
+    for name in sorted(failures-announced):
+        failure = read_json(Path(out)/f'{name}.failed.json')
         bar.write(f"failed: {name}: {failure['error']}", file=sys.stderr)
-        told.add(name)
-    counts = Counter(states.values())
-    bar.total = sum(max(n, done[name]) for name,n in epochs.items())
-    recorded,failed = counts['recorded'],counts['failed']
-    bar.set_postfix_str(f'runs {recorded}/{len(epochs)}, failed {failed}', refresh=False)
-    bar.update(sum(done.values())-bar.n)
+        announced.add(name)
+    recorded = list(states.values()).count('recorded')
+    bar.total = sum(max(n, progress[name]) for name,n in epochs.items())
+    postfix = f'runs {recorded}/{len(epochs)}, failed {len(failures)}'
+    bar.set_postfix_str(postfix, refresh=False)
+    bar.update(sum(progress.values())-bar.n)
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #3ebe6543
 def plan_runs(
@@ -273,7 +290,8 @@ def plan_runs(
     whole = {s.dataset for s in specs if s.n_train is None}
     sizes = {dataset: train_size(dataset) for dataset in whole}
     plans = [plan_run(s, sizes.get(s.dataset)) for s in specs]
-    pattern = only if any(c in only for c in '*?[') else f'*{only}*'
+    is_pattern = any(c in only for c in '*?[')
+    pattern = only if is_pattern else f'*{only}*'
     fitting = [p for p in plans if fnmatch(p.id, pattern)]
     if fitting: return fitting
     raise ValueError(
@@ -287,7 +305,8 @@ def grid_records(
 )->list:     # of `Record`, by id
     "The records of a grid's runs; says how many there are."
     folder = str(folder).removesuffix('.jsonl')
-    ids = sorted(s.id for s in plan_runs(read_grid(path)))
+    file = Path(path).name
+    ids = sorted(p.id for p in plan_runs(read_grid(path)))
     records = [find_record(folder, name) for name in ids if has_record(folder, name)]
-    print(f'{len(records)} of {len(ids)} runs of {Path(path).name} are on record')
+    print(f'{len(records)} of {len(ids)} runs of {file} are on record')
     return records

@@ -41,15 +41,16 @@ def check_spec(
 def changed_fields(
     spec:Spec,  # any
 )->dict:        # field -> value
-    "The fields of a spec that differ from their defaults; of the settings, those that differ from the method's."
-    settings = _changed(spec.settings, method_class(spec.method).defaults())
+    "What differs from the defaults of a spec; of the settings, from those of the method."
+    settings = _differences(spec.settings, method_class(spec.method).defaults())
     defaults = {f.name: f.default for f in fields(spec)} | {'settings': {}}
-    return _changed(asdict(spec) | {'settings': settings}, defaults)
+    return _differences(asdict(spec) | {'settings': settings}, defaults)
 
-def _changed(values, defaults):
+def _differences(values, defaults):
     "Values that differ from their defaults; 1 and 1. are one number, and one name."
-    def plain(name, v): return float(v) if isinstance(defaults[name], float) else v
-    return {name: plain(name, v) for name,v in values.items() if v!=defaults[name]}
+    def as_default(name, v): return float(v) if isinstance(defaults[name], float) else v
+    different = {name: v for name,v in values.items() if v!=defaults[name]}
+    return {name: as_default(name, v) for name,v in different.items()}
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #6489e95a
 def spec_id(
@@ -60,18 +61,20 @@ def spec_id(
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     own_noise = spec.label_column and spec.noise=='none'       # it has the column's name
     noise = '' if own_noise else spec.noise
-    words = (spec.dataset, spec.label_column, noise, spec.method, f's{spec.seed}', digest)
+    seed = f's{spec.seed}'
+    words = (spec.dataset, spec.label_column, noise, spec.method, seed, digest)
     return '_'.join(re.sub(r'[^\w.+-]+', '-', w) for w in words if w)
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #02713faa
 @dataclass(frozen=True)
 class Plan:
-    "A run as it will be recorded: a spec with every setting of its method, and the id that follows."
+    "A run as it will be recorded: its spec with every setting of its method, and its id."
     spec:Spec                        # complete
     id:str = field(init=False)       # of its record
 
     def __post_init__(self):
-        missing = method_class(self.spec.method).defaults().keys() - self.spec.settings.keys()
+        defaults = method_class(self.spec.method).defaults()
+        missing = defaults.keys() - self.spec.settings.keys()
         if missing:
             names = ', '.join(sorted(missing))
             raise ValueError(f'spec of a plan must have every setting of {self.spec.method}, '
@@ -84,7 +87,8 @@ def make_plan(
 )->Plan:
     "Check a spec and work out all settings of its method."
     check_spec(spec)
-    settings = method_class(spec.method).resolve(spec.epochs, spec.epochs*steps, **spec.settings)
+    M = method_class(spec.method)
+    settings = M.resolve(spec.epochs, spec.epochs*steps, **spec.settings)
     return Plan(replace(spec, settings=settings))
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #729aeffd
@@ -96,11 +100,16 @@ def grid(
 )->list:            # of `Spec`
     "The product of axes, as specs; the last axis runs fastest."
     for name in axes: lookup('field of a spec', name, FIELDS)
-    choices = [v if isinstance(v, (list, tuple, range)) else [v] for v in axes.values()]
-    specs = [Spec(**dict(zip(axes, values))) for values in product(*choices)]
-    specs = [replace(s, settings=dict((settings or {}).get(s.method, {}))) for s in specs]
-    for s in specs: check_spec(s)
+    settings = settings or {}
+    specs = []
+    for values in product(*map(_as_axis, axes.values())):
+        spec = Spec(**dict(zip(axes, values)))
+        spec = replace(spec, settings=dict(settings.get(spec.method, {})))
+        check_spec(spec)
+        specs.append(spec)
     return specs
+
+def _as_axis(v): return v if isinstance(v, (list, tuple, range)) else [v]
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #83cfb566
 def read_grid(
@@ -108,24 +117,26 @@ def read_grid(
 )->list:     # of `Spec`, in the order of the file
     "The runs that a file asks for; whatever is wrong with it is a `ValueError` that says where."
     path = Path(path)
-    top,where = read_toml(path)
+    top,locate = read_toml(path)
     source = top.pop('settings_from', None)
-    if source is not None: top['for'] = _join(read_settings(path.parent/source), top.get('for', {}))
-    return specs_of(top, where)
+    if source is not None:
+        settings = read_settings(path.parent/source)
+        top['for'] = _join(settings, top.get('for', {}))
+    return specs_of(top, locate)
 
 def specs_of(
     top:dict,  # fields, axes, `for` and `grid`, as a file has them
-    where,     # key -> where it stands, for messages
+    locate,    # key -> where it stands, for messages
 )->list:       # of `Spec`
     "The runs of a grid that has been read."
     blocks = top.pop('grid', [{}])
     if not isinstance(blocks, list):
-        raise ValueError(f'{where("grid")}: grid must be written [[grid]], once for each product')
-    for block in [top, *blocks]: _check_block(block, where)
+        raise ValueError(f'{locate("grid")}: grid must be written [[grid]], once for each product')
+    for block in [top, *blocks]: _check_block(block, locate)
     specs = [s for block in blocks for s in _product(top, block)]
     ids = set()
     for name in map(spec_id, specs):
-        if name in ids: raise ValueError(f'{where("")} asks twice for {name}')
+        if name in ids: raise ValueError(f'{locate("")} asks twice for {name}')
         ids.add(name)
     return specs
 
@@ -137,35 +148,38 @@ def read_toml(
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'no grid at {path}')
     text = path.read_text(encoding='utf-8')
-    def where(key): return f'{path.name}, line {_line(text, key)}' if key else path.name
-    try: return _toml.loads(text),where
+    def locate(key): return f'{path.name}, line {_line(text, key)}' if key else path.name
+    try: return _toml.loads(text),locate
     except _toml.TOMLDecodeError as e: raise ValueError(f'{path.name} is no TOML: {e}') from e
 
 def read_settings(
     path,    # a TOML file with `[for.METHOD]`, and `[study.METHOD]` where a search wrote it
 )->dict:     # method -> fields and settings
     "Each method's settings from a file of their own."
-    top,where = read_toml(path)
-    for key in top: lookup(f'key in {where("")}', key, ('for', 'study'))
-    _check_block({'for': top.get('for', {})}, where)
-    return top.get('for', {})
+    top,locate = read_toml(path)
+    for key in top: lookup(f'key in {locate("")}', key, ('for', 'study'))
+    settings = top.get('for', {})
+    _check_block({'for': settings}, locate)
+    return settings
 
-def _join(first, later):
-    "Method -> fields and settings, the later ones going before."
-    return {m: first.get(m, {}) | later.get(m, {}) for m in [*first, *later]}
+def _join(basic, special):
+    "Method -> fields and settings, the special ones going before."
+    methods = [*basic, *special]
+    return {m: basic.get(m, {}) | special.get(m, {}) for m in methods}
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #b0349021
-def _check_block(block, where):
+def _check_block(block, locate):
     "Each key is a field, each value one that it may have; the same below `[for.METHOD]`."
     for key,values in block.items():
         if key=='for': continue
-        with _placed(where(key)):
+        with _placed(locate(key)):
             lookup('field of a spec', key, [*FIELDS, 'for', 'grid', 'settings_from'])
-            for value in _list(values): check_spec(Spec(**{key: value}))
+            for value in _as_axis(values): check_spec(Spec(**{key: value}))
     for method,values in block.get('for', {}).items():
-        with _placed(where(method)): method_class(method)
+        with _placed(locate(method)): method_class(method)
+        spec = Spec(method=method)
         for key,value in values.items():
-            with _placed(where(key)): check_spec(_with_values(Spec(method=method), {key: value}))
+            with _placed(locate(key)): check_spec(_with_values(spec, {key: value}))
 
 @contextmanager
 def _placed(place):
@@ -177,14 +191,13 @@ def _line(text, key):
     "The first line that sets `key`."
     name = re.escape(key)
     setting = re.compile(rf'\s*"?{name}"?\s*=|\s*\[.*\b{name}"?\]')
-    return next((n for n,line in enumerate(text.splitlines(), 1) if setting.match(line)), '?')
-
-def _list(v): return v if isinstance(v, list) else [v]
+    lines = enumerate(text.splitlines(), 1)
+    return next((n for n,line in lines if setting.match(line)), '?')
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #a6126f93
 def _product(top, block):
     "The specs of one `[[grid]]`."
-    axes = {k: _list(v) for k,v in {**top, **block}.items() if k!='for'}
+    axes = {k: _as_axis(v) for k,v in (top | block).items() if k!='for'}
     by_method = _join(top.get('for', {}), block.get('for', {}))
     for values in product(*axes.values()):
         spec = Spec(**dict(zip(axes, values)))
@@ -194,6 +207,6 @@ def _product(top, block):
 
 def _with_values(spec, values):
     "The spec with other fields; what is no field is a setting of the method."
-    changed = {k: v for k,v in values.items() if k in FIELDS}
+    of_spec = {k: v for k,v in values.items() if k in FIELDS}
     settings = {k: v for k,v in values.items() if k not in FIELDS}
-    return replace(spec, **changed, settings=settings)
+    return replace(spec, **of_spec, settings=settings)

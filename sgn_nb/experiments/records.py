@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'PICKS', 'ROWS', 'DIGITS', 'Record', 'as_dict', 'save_record', 'to_json', 'thin', 'rounded', 'load_record',
            'read_json', 'parse_record', 'load_records', 'archives', 'read_lines', 'pack', 'write_lines', 'find_record',
-           'has_record', 'select', 'save_failure', 'load_failures', 'peak_memory', 'commit', 'tree', 'environment']
+           'has_record', 'select', 'save_failure', 'load_failures', 'peak_memory', 'package_version', 'commit', 'tree',
+           'environment']
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3248541
 import json
@@ -16,10 +17,11 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from inspect import getfile
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-import sgn_nb
 from ..spec import Spec
 from ..base.files import atomic_write
 from ..base.distributed import world_size
@@ -48,13 +50,15 @@ def predictors(self:Record,
     key:str,  # of the curve's rows, without the predictor: `test_acc`, `memorised`
 )->list:      # of names
     "The predictors for which the last epoch has this figure."
-    return [k.removeprefix(f'{key}/') for k in self.curve[-1] if k.startswith(f'{key}/')]
+    prefix = f'{key}/'
+    figures = [k for k in self.curve[-1] if k.startswith(prefix)]
+    return [k.removeprefix(prefix) for k in figures]
 
 @patch
 def reported(self:Record,
     split:str='test',  # `test` or `val`
 )->str:                # a predictor's name
-    "Whom tables report: the last predictor that the method names (SGN: `ema`, Co-teaching: `mean`)."
+    "Whom tables report: the last predictor of the method (SGN: `ema`, Co-teaching: `mean`)."
     names = self.predictors(f'{split}_acc')
     if not names: raise ValueError(f'record {self.id} has no {split} accuracy')
     return names[-1]
@@ -70,10 +74,12 @@ def row(self:Record,
 )->dict:               # of the curve
     "One row of the curve: the last, or the first best one by the metric that `pick` names."
     metric = lookup('pick', pick, PICKS)
-    needed = [f'{k}/{predictor}' for k in (f'{split}_acc', metric) if k]
-    rows = [r for r in self.curve if all(k in r for k in needed)]
+    figures = {f'{split}_acc/{predictor}'}
+    if metric: figures.add(f'{metric}/{predictor}')
+    rows = [r for r in self.curve if figures <= r.keys()]
     if not rows:
-        raise ValueError(f'record {self.id} has no {split} accuracy of predictor {predictor!r} for {pick}')
+        raise ValueError(f'record {self.id} has no {split} accuracy '
+                         f'of predictor {predictor!r} for {pick}')
     if metric is None: return rows[-1]
     return max(rows, key=lambda r: r[f'{metric}/{predictor}'])
 
@@ -86,7 +92,8 @@ def accuracy(self:Record,
 )->float:                # share, 0..1
     "What a run stands for in comparisons: one accuracy, of one predictor, at one epoch."
     predictor = predictor or self.reported()
-    return self.row(predictor, pick, split)[f'{split}_acc/{predictor}']
+    row = self.row(predictor, pick, split)
+    return row[f'{split}_acc/{predictor}']
 
 @patch(as_prop=True)
 def seconds(self:Record):
@@ -98,11 +105,11 @@ def as_dict(
     record:Record,  # of a finished run
 )->dict:            # what JSON knows, in the order of the table above
     "The record as a file has it."
-    rare = {'decided': record.decided, 'skipped': record.skipped}
-    names = ('labels', 'pixels', 'realised_rate', 'watched', 'curve', 'env')
-    data = {k: getattr(record, k) for k in names}
     head = {'schema': SCHEMA, 'id': record.id, 'spec': asdict(record.spec)}
-    return head | {k: v for k,v in rare.items() if v} | data
+    if record.decided: head['decided'] = record.decided
+    if record.skipped: head['skipped'] = record.skipped
+    names = ('labels', 'pixels', 'realised_rate', 'watched', 'curve', 'env')
+    return head | {k: getattr(record, k) for k in names}
 
 def save_record(
     record:Record,  # of a finished run
@@ -110,7 +117,8 @@ def save_record(
 )->Path:            # the file
     "Write `folder/id.json`, all or nothing; a record that is there stays."
     path = Path(folder)/f'{record.id}.json'
-    with atomic_write(path, keep=True) as tmp: tmp.write_text(to_json(as_dict(record)), encoding='utf-8')
+    text = to_json(as_dict(record))
+    with atomic_write(path, keep=True) as tmp: tmp.write_text(text, encoding='utf-8')
     return path
 
 # %% ../../nbs/api/experiments/01_records.ipynb #0d15e41b
@@ -118,19 +126,23 @@ def to_json(
     record:dict,  # numbers, text, lists and dicts; `curve` a dict per epoch
 )->str:
     "JSON that people can read: a line for each key, in the curve a line for each figure."
-    text = {k: _block(_columns(v), ' ') if k=='curve' else _dump(v) for k,v in record.items()}
-    return _block(text, '') + '\n'
+    lines = {k: _dump(v) for k,v in record.items() if k!='curve'}
+    if 'curve' in record: lines['curve'] = _block(_columns(record['curve']), ' ')
+    text = _block({k: lines[k] for k in record}, '')           # in the order of the record
+    return f'{text}\n'
 
 def _dump(value): return json.dumps(value, allow_nan=False)
 
 def _columns(curve):
     "A curve by columns: figure -> its values, as JSON."
+    def column(key): return [row.get(key) for row in curve]
     keys = dict.fromkeys(k for row in curve for k in row)
-    return {k: _dump([row.get(k) for row in curve]) for k in keys}
+    return {k: _dump(column(k)) for k in keys}
 
 def _block(lines, pad):
     "A JSON object with a line for each key."
-    body = ',\n'.join(f'{pad} {_dump(k)}: {v}' for k,v in lines.items())
+    rows = [f'{pad} {_dump(k)}: {v}' for k,v in lines.items()]
+    body = ',\n'.join(rows)
     return f'{{\n{body}\n{pad}}}'
 
 # %% ../../nbs/api/experiments/01_records.ipynb #6f83b638
@@ -140,26 +152,28 @@ def thin(
     curve:list,           # a dict per epoch, from `fit`
     all_val:bool=False,   # keep every figure of the validation split, whose labels are not ours
 )->list:                  # the same, shorter
-    "Figures to five digits, what is missing left out, at most a hundred rows with the first, the last and the best; bins in the last row only."
+    "Five digits and at most a hundred rows, with the first, the last and the best of them."
     is_chosen_by_val = not all_val and _scores(curve[-1], 'test_acc/')
-    left_out = ('val_nll/', 'val_ece/', 'val_top5/', 'val_bins/') if is_chosen_by_val else ()
-    def is_kept(key, row):
-        if row is not curve[-1] and '_bins/' in key: return False
-        return row[key] is not None and not key.startswith(left_out)
-    short = [{k: rounded(v) for k,v in row.items() if is_kept(k, row)} for row in curve]
+    excluded = ('val_nll/', 'val_ece/', 'val_top5/', 'val_bins/') if is_chosen_by_val else ()
+    def is_due(key, row):
+        if row is not curve[-1] and '_bins/' in key: return False      # of the last row only
+        return row[key] is not None and not key.startswith(excluded)
+    def shorten(row): return {k: rounded(v) for k,v in row.items() if is_due(k, row)}
+    short = [shorten(row) for row in curve]
     return [short[n] for n in _rows_to_keep(short)]
 
-def _scores(row, *starts): return [k for k in row if k.startswith(starts)]
+def _scores(row, *prefixes): return [k for k in row if k.startswith(prefixes)]
 
 def _rows_to_keep(curve):
-    "Which of the rows: the first, the last, the best, and others evenly spread, tested ones before the rest."
-    everyone = [*range(len(curve))]
-    tested = [n for n in everyone if _scores(curve[n], 'test_acc/')] or everyone
+    "Numbers of rows: the first, the last, the best; the rest evenly spread, tested ones first."
+    numbers = [*range(len(curve))]
+    tested = [n for n in numbers if _scores(curve[n], 'test_acc/')] or numbers
     def best(key): return max(tested, key=lambda n: curve[n].get(key, 0))
-    keep = {0, len(curve)-1} | {best(k) for k in _scores(curve[-1], 'test_acc/', 'val_acc/')}
-    for candidates in (tested, everyone):
-        others = [n for n in candidates if n not in keep]
-        keep |= set(_evenly(others, ROWS-len(keep)))
+    keep = {0, len(curve)-1}
+    keep |= {best(k) for k in _scores(curve[-1], 'test_acc/', 'val_acc/')}
+    for candidates in (tested, numbers):
+        rest = [n for n in candidates if n not in keep]
+        keep |= set(_spread_evenly(rest, ROWS-len(keep)))
     return sorted(keep)
 
 # %% ../../nbs/api/experiments/01_records.ipynb #04416225
@@ -169,11 +183,14 @@ def rounded(
     "To five significant digits."
     if isinstance(v, list): return [rounded(u) for u in v]
     if isinstance(v, dict): return {k: rounded(u) for k,u in v.items()}
-    return float(f'{v:.{DIGITS}g}') if isinstance(v, float) else v
+    if isinstance(v, float): return float(f'{v:.{DIGITS}g}')
+    return v
 
-def _evenly(items, n):
+def _spread_evenly(items, n):
     "So many items, evenly spread; all of them, if there are no more."
-    return items if len(items)<=n else [items[int(k*len(items)/n)] for k in range(n)]
+    if len(items)<=n: return items
+    places = [int(k*len(items)/n) for k in range(n)]
+    return [items[k] for k in places]
 
 # %% ../../nbs/api/experiments/01_records.ipynb #2fcf9e10
 def load_record(
@@ -191,25 +208,28 @@ def read_json(
 
 def parse_record(
     raw:dict,  # as a file has it, of schema 1 or 2
-    where,     # its file, for messages
+    source,    # its file, for messages
 )->Record:
     "A record with a complete spec."
     if not isinstance(raw, dict) or 'schema' not in raw:
-        raise ValueError(f'{where} is no record: it has no schema')
+        raise ValueError(f'{source} is no record: it has no schema')
     if 'what' in raw:
-        raise ValueError(f"{where} is no record of a run: it says what={raw['what']!r}")
-    if raw['schema'] not in (1, SCHEMA):
-        raise ValueError(f"{where} has schema {raw['schema']}, this version reads 1 and {SCHEMA}")
-    fields = {k: v for k,v in raw.items() if k not in ('schema', 'spec', 'curve')}
-    try: return Record(spec=Spec(**raw['spec']), curve=_curve(raw['curve']), **fields)
+        raise ValueError(f"{source} is no record of a run: it says what={raw['what']!r}")
+    schema = raw['schema']
+    if schema not in (1, SCHEMA):
+        raise ValueError(f'{source} has schema {schema}, this version reads 1 and {SCHEMA}')
+    rest = {k: v for k,v in raw.items() if k not in ('schema', 'spec', 'curve')}
+    try: return Record(spec=Spec(**raw['spec']), curve=_curve(raw['curve']), **rest)
     except (KeyError, TypeError) as e:
-        raise ValueError(f'{where} is no record of this version: {e}') from e
+        raise ValueError(f'{source} is no record of this version: {e}') from e
 
 def _curve(stored):
     "A dict per epoch: from a list per key, or from schema 1, which had all epochs."
     if isinstance(stored, list): return thin(stored)
-    rows = zip(*stored.values())
-    return [{k: v for k,v in zip(stored, row) if v is not None} for row in rows]
+    rows = [dict(zip(stored, values)) for values in zip(*stored.values())]
+    return [_without_none(row) for row in rows]
+
+def _without_none(row): return {k: v for k,v in row.items() if v is not None}
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3664d1c
 def load_records(
@@ -221,14 +241,18 @@ def load_records(
     if not path.is_dir(): raise FileNotFoundError(f'no folder of records at {path}')
     single = [(read_json(f), f) for f in _files(path)]
     runs = [parse_record(raw, f) for raw,f in single if not _is_other(raw)]
-    return runs + [r for f in archives(path) for r in load_records(f)]
+    for f in archives(path): runs += load_records(f)
+    return runs
 
 def archives(
     folder,  # of `.jsonl` files
 )->list:     # of paths
-    "The files of a folder whose lines are runs: neither trials of a search, `NAME_search.jsonl`, nor other measurements."
-    files = [f for f in sorted(Path(folder).glob('*.jsonl')) if not f.stem.endswith('_search')]
-    return [f for f in files if not _is_other(next(iter(read_lines(f)), {}))]
+    "The files of runs: no trials of a search, `NAME_search.jsonl`, and no other measurements."
+    files = sorted(Path(folder).glob('*.jsonl'))
+    runs = [f for f in files if not f.stem.endswith('_search')]
+    return [f for f in runs if not _is_other(_first_line(f))]
+
+def _first_line(path): return next(iter(read_lines(path)), {})
 
 def _is_other(raw): return isinstance(raw, dict) and 'what' in raw
 
@@ -240,10 +264,12 @@ def read_lines(
     path,  # a `.jsonl` file
 )->list:   # of what its lines hold
     "Read JSON line by line; a line that is none is a `ValueError` that says which."
+    text = Path(path).read_text(encoding='utf-8')
     objects = []
-    for n,line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
+    for n,line in enumerate(text.splitlines(), 1):
         try: objects.append(json.loads(line))
-        except json.JSONDecodeError as e: raise ValueError(f'{path}, line {n}: no JSON: {e}') from e
+        except json.JSONDecodeError as e:
+            raise ValueError(f'{path}, line {n}: no JSON: {e}') from e
     return objects
 
 # %% ../../nbs/api/experiments/01_records.ipynb #44cb0f2d
@@ -254,7 +280,8 @@ def pack(
     "A folder of records as one file: a line a run, sorted by id."
     path = Path(path)
     if not Path(folder).is_dir(): raise FileNotFoundError(f'no folder of records at {folder}')
-    runs = {raw['id']: raw for raw in (read_lines(path) if path.exists() else [])}
+    packed = read_lines(path) if path.exists() else []
+    runs = {raw['id']: raw for raw in packed}
     for f in _files(folder):
         raw = read_json(f)
         runs[parse_record(raw, f).id] = raw
@@ -266,8 +293,9 @@ def write_lines(
     path,          # the `.jsonl` file
 ):
     "Write a line of JSON for each, all or nothing."
-    lines = [json.dumps(o, allow_nan=False, separators=(',', ':')) + '\n' for o in objects]
-    with atomic_write(path) as tmp: tmp.write_text(''.join(lines), encoding='utf-8')
+    def line(o): return json.dumps(o, allow_nan=False, separators=(',', ':'))
+    text = ''.join(f'{line(o)}\n' for o in objects)
+    with atomic_write(path) as tmp: tmp.write_text(text, encoding='utf-8')
 
 # %% ../../nbs/api/experiments/01_records.ipynb #496f04b5
 def find_record(
@@ -285,7 +313,8 @@ def has_record(
     name:str,  # the record's id
 )->bool:
     "Is the run on record, in the folder or in the file beside it?"
-    return (Path(folder)/f'{name}.json').exists() or name in _packed(folder)
+    path = Path(folder)/f'{name}.json'
+    return path.exists() or name in _packed(folder)
 
 def _packed(folder):
     "Id -> line, of the file beside a folder."
@@ -301,11 +330,13 @@ def select(
     **want,        # field of the spec, or one of its settings -> value, or a list of values
 )->list:
     "The records whose spec (or its settings) says so."
-    allowed = {k: v if isinstance(v, (list, tuple, set)) else [v] for k,v in want.items()}
+    allowed = {k: _as_values(v) for k,v in want.items()}
     def is_wanted(record):
-        has = record.spec.settings | vars(record.spec)
-        return all(has.get(k) in values for k,values in allowed.items())
+        fields = record.spec.settings | vars(record.spec)
+        return all(fields.get(k) in values for k,values in allowed.items())
     return [r for r in records if is_wanted(r)]
+
+def _as_values(v): return v if isinstance(v, (list, tuple, set)) else [v]
 
 # %% ../../nbs/api/experiments/01_records.ipynb #d6c90880
 def save_failure(
@@ -314,7 +345,8 @@ def save_failure(
 )->Path:           # the file
     "Write `folder/id.failed.json`, all or nothing; the last failure counts."
     path = Path(folder)/f"{failure['id']}.failed.json"
-    with atomic_write(path) as tmp: tmp.write_text(to_json(failure), encoding='utf-8')
+    text = to_json(failure)
+    with atomic_write(path) as tmp: tmp.write_text(text, encoding='utf-8')
     return path
 
 def load_failures(
@@ -322,24 +354,33 @@ def load_failures(
 )->list:     # of dicts, by file name
     "All failures of a folder that no record has made good."
     if not Path(folder).is_dir(): raise FileNotFoundError(f'no folder of records at {folder}')
-    failures = [read_json(f) for f in sorted(Path(folder).glob('*.failed.json'))]
+    files = sorted(Path(folder).glob('*.failed.json'))
+    failures = [read_json(f) for f in files]
     return [f for f in failures if not has_record(folder, f['id'])]
 
 # %% ../../nbs/api/experiments/01_records.ipynb #93211746
 def peak_memory():  # MB, or `None` where the system does not tell (Windows)
     "The most memory that this process has held so far."
-    status = Path('/proc/self/status')                # Linux; what getrusage says there, a process inherits from who started it
+    status = Path('/proc/self/status')     # Linux, where getrusage may tell the parent's peak
     if status.exists():
-        return round(int(re.search(r'VmHWM:\s*(\d+) kB', status.read_text())[1])/2**10)
+        kilobytes = re.search(r'VmHWM:\s*(\d+) kB', status.read_text())[1]
+        return round(int(kilobytes)/2**10)
     try: import resource
     except ImportError: return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak/(2**20 if sys.platform=='darwin' else 2**10))
+    units = 2**20 if sys.platform=='darwin' else 2**10         # of a megabyte: bytes, or kilobytes
+    return round(peak/units)
 
 # %% ../../nbs/api/experiments/01_records.ipynb #570de969
+def package_version():
+    "The version that is installed; `None` where the package is only on the path."
+    try: return version('sgn_nb')
+    except PackageNotFoundError: return None
+
 def _git(*words):
     "What git says about the folder of this package, or None."
-    command = ['git', '-C', str(Path(sgn_nb.__file__).parent), *words]
+    folder = Path(getfile(Spec)).parent                        # a notebook has no file of its own
+    command = ['git', '-C', str(folder), *words]
     try: answer = subprocess.run(command, capture_output=True, text=True)
     except OSError: return None
     return None if answer.returncode else answer.stdout.strip()
@@ -348,10 +389,11 @@ def commit():
     "The code's commit and whether the tree was clean; `None` outside a checkout."
     head = _git('rev-parse', '--short=10', 'HEAD')
     if head is None: return None
-    return head + ('+changes' if _git('status', '--porcelain', '--untracked-files=no') else '')
+    changes = _git('status', '--porcelain', '--untracked-files=no')
+    return f'{head}+changes' if changes else head
 
 def tree():
-    "The hash of the package's folder at that commit, which outlives a rebase; `None` outside a checkout."
+    "Hash of the package's folder at that commit, which outlives a rebase; `None` as above."
     return _git('rev-parse', '--short=10', 'HEAD:sgn_nb')
 
 # %% ../../nbs/api/experiments/01_records.ipynb #e77023d1
@@ -359,12 +401,16 @@ def environment(
     device,        # a torch device
     seconds:dict,  # of training and of evaluation
 )->dict:
-    "Versions, commit, device, cores, seconds, memory: what may differ between two runs of one spec."
-    device = torch.device(device)
-    name = torch.cuda.get_device_name() if device.type=='cuda' else platform.machine()
-    code = {'sgn_nb': sgn_nb.__version__, 'commit': commit(), 'tree': tree()}
+    "Versions, commit, device, cores, seconds, memory: what may differ between runs of one spec."
+    code = {'sgn_nb': package_version(), 'commit': commit(), 'tree': tree()}
     versions = {'python': platform.python_version(), 'torch': torch.__version__}
-    machine = {'device': f'{device.type} ({name})', 'cores': os.cpu_count()}
+    machine = {'device': _device_name(torch.device(device)), 'cores': os.cpu_count()}
     share = {'threads': torch.get_num_threads(), 'processes': world_size()}
-    cost = {'seconds': {k: round(v, 2) for k,v in seconds.items()}, 'peak_mb': peak_memory()}
+    seconds = {k: round(v, 2) for k,v in seconds.items()}
+    cost = {'seconds': seconds, 'peak_mb': peak_memory()}
     return code | versions | machine | share | cost
+
+def _device_name(device):
+    is_cuda = device.type=='cuda'
+    model = torch.cuda.get_device_name() if is_cuda else platform.machine()
+    return f'{device.type} ({model})'

@@ -29,7 +29,7 @@ from ..training.loop import compile_networks, fit, make_accelerator
 # %% ../../nbs/api/experiments/02_runner.ipynb #511424ab
 def prepare(
     spec:Spec,  # says which data, noise, split and seed
-    data=None,  # `Data` of your own, still whole; by default the spec's data set is loaded by its name
+    data=None,  # `Data` of your own, still whole; by default the spec's, loaded by its name
 ):              # `Data` with noisy train and val
     "Load, corrupt, split: the data of a run."
     data = corrupt(data or _load(spec), spec.noise, spec.seed)
@@ -43,7 +43,8 @@ def _load(spec):
     "The spec's data set by its name, with the options that it takes."
     options = {'label_col': spec.label_column, 'clean_col': spec.clean_column,
                'size': spec.image_size, 'skip_bad': spec.skip_bad}
-    return load_data(spec.dataset, **{k: v for k,v in options.items() if v})
+    options = {k: v for k,v in options.items() if v}
+    return load_data(spec.dataset, **options)
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #2f3f01d4
 def batches(
@@ -56,8 +57,9 @@ def batches(
     train = Batches(data, data.train, spec.batch, spec.seed, spec.drop_last, augment, device,
                     spec.balanced)
     if spec.mixup: train = Mixup(train, data.K)
-    splits = {'val': data.val, 'test': data.test}
-    evals = {name: evaluation_batches(data, e, device=device) for name,e in splits.items() if e}
+    evals = {}
+    if data.val: evals['val'] = evaluation_batches(data, data.val, device=device)
+    if data.test: evals['test'] = evaluation_batches(data, data.test, device=device)
     return train,evals
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #167278b3
@@ -76,36 +78,44 @@ def run(
     out='runs',         # folder of records and checkpoints
     device='auto',      # `auto`, `cpu`, `cuda`
     progress:str=None,  # show a bar with this title
-    data=None,          # `Data` of your own, still whole; by default the spec's data set is loaded by its name
+    data=None,          # `Data` of your own, still whole; by default the spec's, loaded by its name
     on_epoch=None,      # called with each epoch's row, of each stage; what it raises ends the run
     compile:bool=False, # compile the networks; as the device, no part of the spec
 )->Record:
     "Train what `spec` says and record it; a recorded run is loaded, a killed one goes on."
     check_spec(spec)
     accelerator = make_accelerator(device, spec.precision)
-    with accelerator.main_process_first(): data = prepare(spec, data)             # what is downloaded is downloaded once
-    train,evals = batches(spec, data, accelerator.device)
+    with accelerator.main_process_first(): data = prepare(spec, data)      # one process downloads
+    device = accelerator.device
+    train,evals = batches(spec, data, device)
     plan = make_plan(spec, len(train))
-    hashes,known = fingerprints(data),find_record(out, plan.id)
-    if broadcast(known is not None): return check_same_data(known, hashes)
+    hashes = fingerprints(data)
+    record = find_record(out, plan.id)
+    if broadcast(record is not None): return check_same_data(record, hashes)
     method = make_method(plan, data)
-    adapt_threads(method, data.train.x.shape[1:], spec.batch//spec.accumulate, accelerator.device)
+    adapt_threads(method, data.train.x.shape[1:], spec.batch//spec.accumulate, device)
     ids = watched_ids(data, spec.watch)
     check_writable(out)
-    inputs = _inputs(data, ids, accelerator.device)
+    inputs = _inputs(data, ids, device)
     seconds = {'train': 0., 'eval': 0.}
-    for k,stage in enumerate(method.stages(train.sequential())):                       # some look at the data between stages
-        if compile: compile_networks(stage.to(accelerator.device))
-        checkpoint = Checkpoint(checkpoint_path(plan.id, out, k), asdict(plan.spec) | hashes)
+    for k,stage in enumerate(method.stages(train.sequential())):   # some look at the data first
+        if compile: compile_networks(stage.to(device))
+        checkpoint = _checkpoint(plan, hashes, checkpoint_path(plan.id, out, k))
         title = progress and stage_title(progress, k)
         result = fit(stage, train, evals, plan.spec, accelerator, watch=inputs,
                      checkpoint=checkpoint, on_epoch=on_epoch, progress=title)
-        seconds = {name: seconds[name]+s for name,s in result['seconds'].items()}
-    env = environment(accelerator.device, seconds) | ({'compiled': True} if compile else {})
+        for name,s in result['seconds'].items(): seconds[name] += s
+    env = environment(device, seconds)
+    if compile: env['compiled'] = True
     record = as_record(plan, data, method, hashes, ids, result['curve'], env)
     if rank()==0: save_record(record, out)
     barrier()
     return load_record(Path(out)/f'{plan.id}.json')
+
+# %% ../../nbs/api/experiments/02_runner.ipynb #e872166a
+def _checkpoint(plan, hashes, path):
+    "A stage's checkpoint; one of other settings or other data is refused."
+    return Checkpoint(path, asdict(plan.spec) | hashes)
 
 def stage_title(
     title:str,  # of the run
@@ -170,10 +180,11 @@ def load_trained(
     data = prepare(plan.spec, data)
     hashes = fingerprints(data)
     check_same_data(record, hashes)
-    stages = Path(out).glob(f'{plan.id}.*.ckpt')
-    path = max(stages, default=checkpoint_path(plan.id, out, 0))                     # the last stage's
+    first_stage = checkpoint_path(plan.id, out, 0)
+    last_stage = max(Path(out).glob(f'{plan.id}.*.ckpt'), default=first_stage)
+    state = _checkpoint(plan, hashes, last_stage).load()
     method = make_method(plan, data)
-    method.load_state_dict(Checkpoint(path, asdict(plan.spec) | hashes).load()['method'])
+    method.load_state_dict(state['method'])
     return method.eval(),data
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #1c9e4e42
@@ -188,7 +199,9 @@ def watched_ids(
 def _inputs(data, ids, device):
     "Training inputs as an evaluation sees them; `None` if there are no ids."
     if not len(ids): return None
-    return next(iter(evaluation_batches(data, data.train[ids], len(ids), device=device)))[0]
+    whole = evaluation_batches(data, data.train[ids], len(ids), device=device)
+    x,_,_ = next(iter(whole))
+    return x
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #d6006337
 def as_record(
@@ -202,11 +215,18 @@ def as_record(
 )->Record:
     "A finished run as a record."
     spec,train = plan.spec,data.train
-    left_open = [k for k,v in spec.settings.items() if v is None]
-    decided = {k: v for k,v in vars(method.settings).items()
-               if v is not None and k in left_open}            # by the number of classes
     rate = None if train.true is None else realised_rate(train.true, train.y)
-    def labels(i): return {'id': i, 'given': int(train.y[i]), 'true': int(train.true[i])}
-    curve = thin(curve, all_val=spec.val_share==0)
-    return Record(plan.id, spec, **hashes, realised_rate=rate, curve=curve, env=env, decided=decided,
-                  watched=[labels(i) for i in watch.tolist()], skipped=data.skipped)
+    return Record(
+        plan.id, spec, **hashes, env=env, realised_rate=rate, skipped=data.skipped,
+        curve=thin(curve, all_val=spec.val_share==0), decided=_decided(spec, method),
+        watched=[_labels(train, i) for i in watch.tolist()])
+
+def _decided(spec, method):
+    "Settings that the spec left open and the method decided, by the number of classes."
+    undecided = {k for k,v in spec.settings.items() if v is None}
+    settings = vars(method.settings)
+    return {k: v for k,v in settings.items() if k in undecided and v is not None}
+
+def _labels(train, i):
+    given,true = train.y[i].item(),train.true[i].item()
+    return {'id': i, 'given': given, 'true': true}

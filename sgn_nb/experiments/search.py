@@ -38,7 +38,8 @@ def suggest(
 def _suggest_one(trial, name, v):
     if isinstance(v, list): return trial.suggest_categorical(name, v)
     low,high,*log = v
-    return float(f'{trial.suggest_float(name, low, high, log=bool(log)):.3g}')
+    value = trial.suggest_float(name, low, high, log=bool(log))
+    return float(f'{value:.3g}')
 
 # %% ../../nbs/api/experiments/04_search.ipynb #f292ff8a
 @dataclass(frozen=True)
@@ -58,15 +59,15 @@ def read_search(
     path,     # a TOML file
 )->Search:
     "What a file wants to be searched; whatever is wrong with it is a `ValueError` that says where."
-    top,where = read_toml(path)
+    top,locate = read_toml(path)
     fields = top.pop('search', {})
     trials = fields.pop('trials', 0)
     if not (isinstance(trials, int) and trials>=1):
         raise ValueError(
-            f'{where("trials")}: [search] must have trials, a whole number of at least 1, '
+            f'{locate("trials")}: [search] must have trials, a whole number of at least 1, '
             f'got {trials!r}')
-    for name,v in fields.items(): _check_range(name, v, where(name))
-    return Search(Path(path).stem, specs_of(top, where), trials, fields)
+    for name,v in fields.items(): _check_range(name, v, locate(name))
+    return Search(Path(path).stem, specs_of(top, locate), trials, fields)
 
 # %% ../../nbs/api/experiments/04_search.ipynb #0d1809b6
 _NOT_SEARCHED = ('seed', 'n_train', 'watch', 'accumulate', 'test_every')
@@ -74,8 +75,8 @@ _NOT_SEARCHED = ('seed', 'n_train', 'watch', 'accumulate', 'test_every')
 def _check_range(name, v, place):
     "A `ValueError` where a field cannot be searched, or not in this range."
     lookup(f'field in {place}', name, [k for k in RANGES if k not in _NOT_SEARCHED])
-    low = RANGES[name][0]
-    is_range = isinstance(v, list) and len(v) in (2, 3) and v[2:] in ([], ['log'])
+    low,_ = RANGES[name]
+    is_range = isinstance(v, list) and len(v)>=2 and v[2:] in ([], ['log'])
     if is_range and low<v[0]<v[1]: return
     raise ValueError(
         f'{place}: {name} must be [low, high] or [low, high, "log"] with {low} < low < high, '
@@ -159,7 +160,8 @@ def search_space(
     fields:dict,  # field of the spec -> range, for every method
 )->dict:          # name -> range or list
     "What is searched: fields of the spec, then the method's own settings."
-    return {k: tuple(v) for k,v in fields.items()} | method_class(method).space()
+    ranges = {k: tuple(v) for k,v in fields.items()}
+    return ranges | method_class(method).space()
 
 def plan_trial(
     spec:Spec,    # of a search
@@ -167,9 +169,10 @@ def plan_trial(
     fields:dict,  # those of them that are fields of the spec
 )->Plan:          # of the run
     "The spec with a trial's choice."
-    settings = {k: v for k,v in values.items() if k not in fields}
-    others = {k: v for k,v in values.items() if k in fields}
-    plan, = plan_runs([replace(spec, settings=spec.settings | settings, **others)])
+    of_spec = {k: v for k,v in values.items() if k in fields}
+    of_method = {k: v for k,v in values.items() if k not in fields}
+    spec = replace(spec, settings=spec.settings | of_method, **of_spec)
+    plan, = plan_runs([spec])
     return plan
 
 def default_values(
@@ -184,7 +187,8 @@ def default_values(
 def _is_inside(value, v):
     "Is a value one that a range or a list holds?"
     if value is None: return False
-    return value in v if isinstance(v, list) else v[0]<=value<=v[1]
+    if isinstance(v, list): return value in v
+    return v[0]<=value<=v[1]
 
 # %% ../../nbs/api/experiments/04_search.ipynb #316dfba7
 def run_trial(
@@ -203,7 +207,8 @@ def run_trial(
         except FloatingPointError as e:                        # no worse could be said of it
             trial.set_user_attr('diverged', str(e))
             raise optuna.TrialPruned from e
-        scores.append(record.curve[-1][f"val_acc/{record.reported('val')}"])
+        predictor = record.reported('val')
+        scores.append(record.curve[-1][f'val_acc/{predictor}'])
         trial.report(mean(scores), n)
         if n<len(specs) and trial.should_prune(): raise optuna.TrialPruned
     return mean(scores)
@@ -219,9 +224,11 @@ def run_trials(
     storage:str,    # an Optuna URL, or a file for the journal
 ):
     "What a worker does: method after method, take the next trial until the budget is spent."
-    search,opened = Search(name, specs, trials, fields),open_storage(storage)
+    search = Search(name, specs, trials, fields)
+    studies = open_storage(storage)
     for method in search.methods:
-        study,runs = open_study(name, method, opened),search.runs(method)
+        study = open_study(name, method, studies)
+        runs = search.runs(method)
         defaults = default_values(runs[0], search_space(method, fields))
         while _run_next(study, trials, defaults, runs, fields, out, device): pass
 
@@ -273,10 +280,11 @@ def to_toml(
     comments:list,  # lines
 )->str:
     "Tables as TOML."
+    def dump(v): return json.dumps(v, ensure_ascii=False)
     lines = [f'# {c}' for c in comments]
     for name,values in tables.items():
         lines += ['', f'[{name}]']
-        lines += [f'{k} = {json.dumps(v, ensure_ascii=False)}' for k,v in values.items()]
+        lines += [f'{k} = {dump(v)}' for k,v in values.items()]
     return '\n'.join([*lines, ''])
 
 # %% ../../nbs/api/experiments/04_search.ipynb #045c1032
@@ -286,25 +294,26 @@ def run_search(
     storage:str='',       # an Optuna URL, or a file for the journal; by default one in `out`
     workers:int=1,        # processes
     device='auto',        # `auto`, `cpu`, `cuda`
-)->dict:                  # method -> settings, provenance; those whose trials are all told
+)->dict:                  # method -> settings, provenance; of methods whose trials have all ended
     "Search with so many processes; show progress until they end."
     storage = storage or str(Path(out)/f'{search.name}.journal')
     plan_runs(search.specs)                                    # notices a batch that is too large
     task = dict(name=search.name, trials=search.trials, fields=search.fields, storage=storage)
-    started = start_workers(
+    processes = start_workers(
         'sgn_nb.experiments.search.run_trials', workers, search.specs, out, device, **task)
-    opened = open_storage(storage)
-    studies = {m: open_study(search.name, m, opened) for m in search.methods}
-    _watch_trials(started, search, studies, out)
-    stopped = [p.returncode for p in started if p.returncode]
-    if stopped:
+    journal = open_storage(storage)
+    studies = {m: open_study(search.name, m, journal) for m in search.methods}
+    _watch_trials(processes, search, studies, out)
+    codes = [p.returncode for p in processes if p.returncode]
+    if codes:
         raise ChildProcessError(
-            f'{len(stopped)} worker(s) ended early (exit codes {stopped}); '
+            f'{len(codes)} worker(s) ended early (exit codes {codes}); '
             'the same command goes on from there')
-    told = [m for m,study in studies.items() if len(_told(study))>=search.trials]
-    return {m: search_result(studies[m], search.runs(m), search.fields) for m in told}
+    def is_spent(study): return len(_finished_trials(study))>=search.trials
+    methods = [m for m in search.methods if is_spent(studies[m])]
+    return {m: search_result(studies[m], search.runs(m), search.fields) for m in methods}
 
-def _told(study):
+def _finished_trials(study):
     "The trials that count and have ended."
     return [t for t in counted_trials(study) if t.state.is_finished()]
 
@@ -312,32 +321,46 @@ def _told(study):
 def _watch_trials(workers, search, studies, out):
     "Show the progress of a search until the workers have ended."
     total = search.trials*sum(s.epochs for s in search.specs)
-    begun,told = _search_epochs(search, studies, out),set()
+    begun = _search_epochs(search, studies, out)
+    announced = set()
     with tqdm(total=total, initial=begun, desc=search.name, unit='epoch', mininterval=5) as bar:
-        watch_workers(workers, lambda: _show_trials(bar, search, studies, out, told), 2)
+        watch_workers(workers, lambda: _show_trials(bar, search, studies, out, announced), 2)
 
-def _show_trials(bar, search, studies, out, told):
-    "Move a bar to where the trials are; say which have failed, once for each name that is `told`."
-    ended = [(_trial_name(study, t.number), t) for study in studies.values() for t in _told(study)]
-    failed = {name: t.user_attrs['error'] for name,t in ended if 'error' in t.user_attrs}
-    for name in failed.keys()-told: bar.write(f'failed: {name}: {failed[name]}', file=sys.stderr)
-    told.update(failed)
-    trials = search.trials*len(studies)
-    bar.set_postfix_str(f'trials {len(ended)}/{trials}, failed {len(failed)}', refresh=False)
-    bar.update(min(_search_epochs(search, studies, out), bar.total)-bar.n)
+def _show_trials(bar, search, studies, out, announced):
+    "Move a bar to where the trials are; announce those that have failed, each once."
+    number,errors = 0,{}
+    for study in studies.values():
+        trials = _finished_trials(study)
+        number += len(trials)
+        errors |= _errors(study, trials)
+    for name in sorted(errors.keys()-announced):
+        bar.write(f'failed: {name}: {errors[name]}', file=sys.stderr)
+    announced.update(errors)
+    budget = search.trials*len(studies)
+    bar.set_postfix_str(f'trials {number}/{budget}, failed {len(errors)}', refresh=False)
+    epochs = min(_search_epochs(search, studies, out), bar.total)
+    bar.update(epochs-bar.n)
+
+def _errors(study, trials):
+    "A trial's name -> its error, of those that have one."
+    failed = [t for t in trials if 'error' in t.user_attrs]
+    return {_trial_name(study, t.number): t.user_attrs['error'] for t in failed}
 
 # %% ../../nbs/api/experiments/04_search.ipynb #75d54922
 def _search_epochs(search, studies, out):
     "Epochs that are done, of all runs of all trials that count."
-    running = epochs_under_way(out)
-    return running + sum(_study_epochs(studies[m], search.runs(m)) for m in studies)
+    epochs = epochs_under_way(out)
+    for method,study in studies.items(): epochs += _study_epochs(study, search.runs(method))
+    return epochs
 
 def _study_epochs(study, specs):
     "Epochs of a study's finished runs; a trial that has ended needs no more of them."
     epochs = [s.epochs for s in specs]
-    unfinished = [t for t in counted_trials(study) if not t.state.is_finished()]
-    runs = [len(t.intermediate_values) for t in unfinished]    # that each has reported
-    return len(_told(study))*sum(epochs) + sum(sum(epochs[:n]) for n in runs)
+    total = 0
+    for t in counted_trials(study):
+        reported = len(t.intermediate_values)                  # runs of the trial
+        total += sum(epochs if t.state.is_finished() else epochs[:reported])
+    return total
 
 # %% ../../nbs/api/experiments/04_search.ipynb #db2b4277
 def save_search(
@@ -347,15 +370,15 @@ def save_search(
 ):
     "Settings and provenance, all or nothing."
     import optuna
-    env = environment('cpu', {})
-    comments = [
-        f'Written by sgn_search from {source}: for each method, the trial with the best mean '
-        'accuracy on noisy validation labels at the last epoch.',
-        f"sgn_nb {env['sgn_nb']}, commit {env['commit']}, torch {env['torch']}, "
-        f"optuna {optuna.__version__}, {env['device']}, {env['cores']} cores."]
+    env = environment('cpu', {}) | {'optuna': optuna.__version__}
+    origin = (f'Written by sgn_search from {source}: for each method, the trial with the best mean '
+              'accuracy on noisy validation labels at the last epoch.')
+    versions = ', '.join(f'{k} {env[k]}' for k in ('sgn_nb', 'commit', 'torch', 'optuna'))
+    machine = f"{env['device']}, {env['cores']} cores"
     tables = {f'for.{m}': settings for m,(settings,_) in results.items()}
     tables |= {f'study.{m}': provenance for m,(_,provenance) in results.items()}
-    with atomic_write(path) as tmp: tmp.write_text(to_toml(tables, comments), encoding='utf-8')
+    text = to_toml(tables, [origin, f'{versions}, {machine}.'])
+    with atomic_write(path) as tmp: tmp.write_text(text, encoding='utf-8')
 
 # %% ../../nbs/api/experiments/04_search.ipynb #6b410bc6
 def load_search(
@@ -363,7 +386,8 @@ def load_search(
 )->dict:     # method -> settings, provenance, as from `run_search`
     "Settings with where they come from."
     top,_ = read_toml(path)
-    return {m: (top['for'][m], provenance) for m,provenance in top.get('study', {}).items()}
+    studies = top.get('study', {})
+    return {m: (top['for'][m], studies[m]) for m in studies}
 
 # %% ../../nbs/api/experiments/04_search.ipynb #90ecb2a4
 def search_table(
@@ -379,11 +403,12 @@ def search_table(
         f'and of the defaults; noise {noise}, seeds {seeds}.')
 
 def _search_row(method, settings, provenance):
+    choice = ', '.join(f'{k}={v}' for k,v in settings.items())
     return {
         'method': method,
         'noisy validation': _percent(provenance['val_acc']),
         'by default': _percent(provenance['val_acc_default']),
         'trials': provenance['trials'], 'pruned': provenance['pruned'],
-        'settings': ', '.join(f'{k}={v}' for k,v in settings.items())}
+        'settings': choice}
 
 def _percent(share): return f'{100*share:.1f}' if isinstance(share, float) else '–'

@@ -44,9 +44,10 @@ def load(self:Checkpoint)->dict:  # the state
         raise ValueError(f'checkpoint {self.path} cannot be read ({kind}): '
                          'delete it to start afresh') from e
     for k in sorted(saved.keys() | self.config.keys()):
-        if saved.get(k)==self.config.get(k): continue
-        raise ValueError(f'checkpoint {self.path} is of another run: {k} was {saved.get(k)!r}, '
-                         f'now {self.config.get(k)!r}; choose another path or delete it')
+        old,new = saved.get(k),self.config.get(k)
+        if old==new: continue
+        raise ValueError(f'checkpoint {self.path} is of another run: {k} was {old!r}, '
+                         f'now {new!r}; choose another path or delete it')
     return state
 
 def _check_sums(path):
@@ -62,7 +63,8 @@ def _random_state():
 
 def _set_random_state(state):
     torch.set_rng_state(state['cpu'])
-    if state['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state(state['cuda'][0])
+    if not torch.cuda.is_available(): return
+    for cuda in state['cuda']: torch.cuda.set_rng_state(cuda)
 
 @torch.no_grad()
 def average_statistics(
@@ -85,9 +87,10 @@ class Run:
         checkpoint=None,  # a `Checkpoint`; a run that it holds goes on
         pieces:int=1,     # of a step, each with a loss
     ):
-        self.method,self.optimiser,self.checkpoint,self.pieces = method,optimiser,checkpoint,pieces
+        self.method,self.optimiser = method,optimiser
+        self.checkpoint,self.pieces = checkpoint,pieces
         self.stats,self.observers = stats,[stats, *observers]
-        self.epoch = self.step = self.asked = 0
+        self.epoch = self.step = self.questions = 0
         self.curve,self.seconds = [],{'train': 0., 'eval': 0.}
         if checkpoint and broadcast(Path(checkpoint.path).exists()): self.load()
         self.clock = self.saved = time.perf_counter()
@@ -105,9 +108,10 @@ class Run:
         self.clock = now
 
     def is_due(self):
-        "Time for a checkpoint? Of several processes the first one's clock counts, and is asked every 20 steps."
-        self.asked += 1
-        if not self.checkpoint or world_size()>1 and self.asked%20: return False
+        "Is it time for a checkpoint? Several processes ask the first one's clock every 20 steps."
+        self.questions += 1
+        if not self.checkpoint: return False
+        if world_size()>1 and self.questions%20: return False
         return broadcast(time.perf_counter()-self.saved>self.checkpoint.every)
 
 # %% ../../nbs/api/training/00_checkpoint.ipynb #897615f8
@@ -120,10 +124,10 @@ def end_steps(self:Run,
     self.lap('train')
     step = self.bad_step()
     if step is None: return
-    saved = self.checkpoint and Path(self.checkpoint.path).exists()
-    last = 'there is no checkpoint'
-    if saved: last = f'the last good checkpoint is {self.checkpoint.path}'
-    raise FloatingPointError(f'the loss was not finite at step {step} of epoch {epoch}; {last}')
+    rescue = 'there is no checkpoint'
+    if self.checkpoint and Path(self.checkpoint.path).exists():
+        rescue = f'the last good checkpoint is {self.checkpoint.path}'
+    raise FloatingPointError(f'the loss was not finite at step {step} of epoch {epoch}; {rescue}')
 
 @patch
 def end_epoch(self:Run,
@@ -157,7 +161,8 @@ def save(self:Run,
     self.saved = time.perf_counter()
 
 def _on_device(state, device):
-    return {k: v.to(device) if torch.is_tensor(v) else v for k,v in state.items()}
+    def move(v): return v.to(device) if torch.is_tensor(v) else v
+    return {k: move(v) for k,v in state.items()}
 
 @patch
 def load(self:Run):
@@ -168,8 +173,8 @@ def load(self:Run):
         self.method.load_state_dict(state['method'])
         self.optimiser.load_state_dict(state['optimiser'])
         pairs = zip(self.observers, state['observers'], strict=True)
-        for observer,seen in pairs:
-            observer.load_state_dict(_on_device(seen, device))
+        for observer,counts in pairs:
+            observer.load_state_dict(_on_device(counts, device))
         for name in ('epoch', 'step', 'curve', 'seconds'): setattr(self, name, state[name])
         _set_random_state(state['random'])
     except (KeyError, RuntimeError, ValueError) as e:

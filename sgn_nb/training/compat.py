@@ -39,7 +39,7 @@ def compile_in_place(
     mode,        # one of `torch.compile`'s, or `None`
     on_failure,  # called with what the compiler raised, when the plain network does not raise as well
 ):
-    "Compile a network when it is first called; a call that fails is taken once more, by the plain network."
+    "Compile a network when it is first called; where that fails, the plain one takes the call."
     net.compile(mode=mode)
     fast = net._compiled_call_impl
     def call(*args, **kwargs):

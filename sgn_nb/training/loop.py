@@ -50,12 +50,16 @@ def native_precision(
     return 'bf16' if has_bf16 else 'fp32'
 
 # %% ../../nbs/api/training/03_loop.ipynb #c6688215
-SCHEDULES = {                                                           # e: time in epochs, E: length of the run
-    'constant': lambda e, E: 1.,
-    'linear':   lambda e, E: e/E/.15 if e/E<.15 else (1-e/E)/.85,       # up over 15 %, then down to 0
-    'step':     lambda e, E: 1. if e<E/2 else .1,                       # a tenth in the second half
-    'warm_up':  lambda e, E: min(e, 1.),                                # up over one epoch, then constant
-}
+def _constant(e, E): return 1.
+
+def _linear(e, E): return e/E/.15 if e/E<.15 else (1-e/E)/.85    # up over 15 %, then down to 0
+
+def _step(e, E): return 1. if e<E/2 else .1                      # a tenth in the second half
+
+def _warm_up(e, E): return min(e, 1.)                            # up over one epoch, then constant
+
+# name -> rate as a multiple of the base rate, from time in epochs and length of the run in epochs
+SCHEDULES = {'constant': _constant, 'linear': _linear, 'step': _step, 'warm_up': _warm_up}
 
 def set_rates(
     optimiser,     # from `make_optimiser`
@@ -71,15 +75,16 @@ def parameter_groups(
     method,                 # asked for its `groups()` and its layers
     decay_norms:bool=True,  # scales and shifts of normalisation layers decay, too
 )->list:                    # optimiser groups
-    "A method's groups; where norms are not to decay, their parameters stand in groups of their own."
+    "A method's groups; norms that are not to decay stand in groups of their own."
     if decay_norms: return method.groups()
     layers = [m for m in method.modules() if 'Norm' in type(m).__name__]
     norms = {p for m in layers for p in m.parameters(recurse=False)}
     groups = []
     for group in method.groups():
-        others = [p for p in group['params'] if p not in norms]
-        scales = [p for p in group['params'] if p in norms]
-        groups += [{**group, 'params': others}, {**group, 'params': scales, 'weight_decay': 0.}]
+        decaying = [p for p in group['params'] if p not in norms]
+        exempt = [p for p in group['params'] if p in norms]
+        groups.append(group | {'params': decaying})
+        groups.append(group | {'params': exempt, 'weight_decay': 0.})
     return [g for g in groups if g['params']]
 
 def make_optimiser(
@@ -110,8 +115,9 @@ def evaluate_all(
             for metric,v in evaluate(predict, batches).items():
                 scores[f'{split}_{metric}/{name}'] = v
     if watch is None: return scores
+    def rounded(row): return [round(v, 5) for v in row]
     for name,predict in method.predictors().items():
-        scores[f'watch/{name}'] = [[round(v, 5) for v in row] for row in predict(watch).tolist()]
+        scores[f'watch/{name}'] = [rounded(row) for row in predict(watch).tolist()]
     return scores
 
 def due_splits(
@@ -120,9 +126,9 @@ def due_splits(
     optimisation,  # says how often the test set is scored
 )->dict:           # those that are scored now
     "Every split after every epoch, but the test set only now and then, and at the end."
-    done = epoch+1
-    test = done%optimisation.test_every==0 or done==optimisation.epochs
-    return {name: batches for name,batches in evals.items() if test or name!='test'}
+    epochs = epoch+1
+    is_tested = epochs%optimisation.test_every==0 or epochs==optimisation.epochs
+    return {name: batches for name,batches in evals.items() if is_tested or name!='test'}
 
 # %% ../../nbs/api/training/03_loop.ipynb #be78f797
 @contextmanager
@@ -195,7 +201,7 @@ def check_training(
     train,       # its training batches
     pieces:int,  # that a batch is computed in
 ):
-    "The data are those of the method, and batches can be shared out and cut; otherwise a `ValueError`."
+    "The method's own data, in batches that can be shared out and cut; otherwise a `ValueError`."
     if len(train.y)!=method.N:
         raise ValueError(f'train must hold the {method.N} examples that the method was made for, '
                          f'got {len(train.y)}')
@@ -211,20 +217,21 @@ def _pieces(batch, n):
 def _bar(title, run, epochs, steps):
     "A progress bar of the first process, if it has a title."
     hidden = title is None or rank()>0
-    done = run.epoch*steps + run.step
-    return tqdm(total=epochs*steps, initial=done, desc=title, unit='step', mininterval=.5,
+    start = run.epoch*steps + run.step
+    return tqdm(total=epochs*steps, initial=start, desc=title, unit='step', mininterval=.5,
                 disable=hidden)
 
 def _headline(row):
     "Loss and test accuracies."
-    return {k: f'{v:.3f}' for k,v in row.items() if k=='loss' or k.startswith('test_acc')}
+    figures = [k for k in row if k=='loss' or k.startswith('test_acc')]
+    return {k: f'{row[k]:.3f}' for k in figures}
 
 # %% ../../nbs/api/training/03_loop.ipynb #81fda065
 def compile_networks(
     method,         # its networks are compiled in place, when they are first called
-    mode:str=None,  # one of `torch.compile`'s; None: 'reduce-overhead', CUDA graphs, if the method is on a GPU, else the default
+    mode:str=None,  # of `torch.compile`; None: 'reduce-overhead' on a GPU (CUDA graphs), else its default
 ):                  # the same method
-    "Compile a method's networks; where that fails they go on uncompiled, and a warning says so once."
+    "Compile a method's networks; where that fails, a warning says so and they run as they are."
     nets = [net for net in method.children() if any(True for _ in net.parameters())]
     if mode is None and next(method.parameters()).is_cuda: mode = 'reduce-overhead'
     def go_on_plain(error):

@@ -27,7 +27,8 @@ def nll(
     y:Tensor,      # labels `[N]`
 )->Tensor:         # nats, >= 0
     "Mean negative log-likelihood of the labels, probabilities floored at 1e-7."
-    return -probs.gather(-1, y[:, None]).clamp_min(1e-7).log().mean()
+    p = probs.gather(-1, y[:, None])
+    return -p.clamp_min(1e-7).log().mean()
 
 # %% ../../nbs/api/training/01_metrics.ipynb #3dc7962e
 def ece(
@@ -51,7 +52,8 @@ def reliability(
     n = torch.bincount(b)
     sure = torch.bincount(b, confidence)/n
     right = torch.bincount(b, (predicted==y).to(confidence))/n
-    return [[int(n[k]), sure[k].item(), right[k].item()] for k in n.nonzero()[:, 0]]
+    rows = zip(n.tolist(), sure.tolist(), right.tolist())
+    return [[*row] for row in rows if row[0]]
 
 # %% ../../nbs/api/training/01_metrics.ipynb #7b427319
 @torch.inference_mode()
@@ -64,8 +66,10 @@ def evaluate(
     probs,y,i = map(torch.cat, zip(*parts))
     probs,y = gather_by_id(i, probs, y)
     scores = {'acc': accuracy(probs, y), 'nll': nll(probs, y), 'ece': ece(probs, y)}
-    if probs.shape[-1]>5: scores['top5'] = accuracy(probs, y, k=5)
-    return {name: s.item() for name,s in scores.items()} | {'bins': reliability(probs, y)}
+    has_top5 = probs.shape[-1]>5
+    if has_top5: scores['top5'] = accuracy(probs, y, k=5)
+    scores = {name: s.item() for name,s in scores.items()}
+    return scores | {'bins': reliability(probs, y)}
 
 # %% ../../nbs/api/training/01_metrics.ipynb #2b3e4ed5
 def memorised(
@@ -87,12 +91,12 @@ def corrected(
 
 # %% ../../nbs/api/training/01_metrics.ipynb #07c5f0e6
 class EpochStats:
-    "Figures of an epoch's steps: loss, memorised, corrected, loss weight and scale of clean and mislabelled."
+    "An epoch in figures: loss, shares memorised and corrected, weight and scale by kind of label."
     def __init__(self,
         true=None,  # true labels `[N]`, where known
     ):
         self.true = true
-        self.before = {}    # of this epoch, from an earlier start
+        self.resumed = {}    # of this epoch, from an earlier start
         self.steps = []
 
     def observe(self,
@@ -102,49 +106,51 @@ class EpochStats:
         epoch,  # time in epochs
     ):
         "Keep one step's loss, predictions, weights and scales."
-        kept = {'loss': step.loss.detach()[None]}
+        figures = {'loss': step.loss.detach()[None]}
         if self.true is not None and y.dim()==1:
-            kept |= {'y': y, 'i': i, **step.predicted}
-            if step.weight is not None: kept['weight'] = step.weight
-            if step.scale is not None: kept['scale'] = step.scale
-        self.steps.append(kept)
+            figures |= {'y': y, 'i': i, **step.predicted}
+            if step.weight is not None: figures['weight'] = step.weight
+            if step.scale is not None: figures['scale'] = step.scale
+        self.steps.append(figures)
 
     def state_dict(self,
         *names,  # which of them; all unless given
     )->dict:     # `loss` of each step; `y`, `i`, predictions, weights and scales of each example
         "All steps of the epoch so far, of all processes, in one."
-        first = self.steps[0] if self.steps else {}
-        names = [k for k in {**self.before, **first} if not names or k in names]
-        return {k: self._joined(k) for k in names}
+        figures = self.steps[0] if self.steps else self.resumed
+        return {k: self._joined(k) for k in figures if not names or k in names}
 
     def _joined(self, name):
         "One figure of all steps."
-        if not self.steps: return self.before[name]
-        now = torch.cat([s[name] for s in self.steps])
-        now = all_reduce_sum(now)/world_size() if name=='loss' else all_gather(now)
-        return torch.cat([self.before[name], now]) if self.before else now
+        if not self.steps: return self.resumed[name]
+        v = torch.cat([s[name] for s in self.steps])
+        v = all_reduce_sum(v)/world_size() if name=='loss' else all_gather(v)
+        return torch.cat([self.resumed[name], v]) if self.resumed else v
 
-    def load_state_dict(self, state): self.before = dict(state)
+    def load_state_dict(self, state): self.resumed = dict(state)
 
 # %% ../../nbs/api/training/01_metrics.ipynb #77f61a49
 @patch
 def row(self:EpochStats)->dict:  # name -> mean or share; `None` where there was nothing to count
     "The epoch's figures so far."
-    seen = self.state_dict()
-    if not seen: return {}
-    figures = {'loss': seen.pop('loss').mean()}
-    if 'y' in seen: figures |= _by_label(seen, self.true)
-    return {name: None if v.isnan() and name!='loss' else v.item() for name,v in figures.items()}
+    examples = self.state_dict()
+    if not examples: return {}
+    loss = examples.pop('loss').mean()
+    figures = _by_label(examples, self.true) if 'y' in examples else {}
+    return {'loss': loss.item()} | {name: _number(v) for name,v in figures.items()}
 
-def _by_label(seen, true):
-    "Means of weights and scales, clean and mislabelled; what became of the mislabelled, by predictor."
-    y,true = seen.pop('y'),true[seen.pop('i')]
+def _number(v): return None if v.isnan() else v.item()
+
+def _by_label(examples, true):
+    "Mean weights and scales by kind of label; what became of the mislabelled, by predictor."
+    y,true = examples.pop('y'),true[examples.pop('i')]
     figures = {}
     for name in ('weight', 'scale'):
-        if name not in seen: continue
-        v = seen.pop(name)
-        figures |= {f'{name}/clean': v[y==true].mean(), f'{name}/mislabelled': v[y!=true].mean()}
-    for name,classes in seen.items():
+        if name not in examples: continue
+        v = examples.pop(name)
+        figures[f'{name}/clean'] = v[y==true].mean()
+        figures[f'{name}/mislabelled'] = v[y!=true].mean()
+    for name,classes in examples.items():
         figures[f'memorised/{name}'] = memorised(classes, y, true)
         figures[f'corrected/{name}'] = corrected(classes, y, true)
     return figures
@@ -153,7 +159,7 @@ def _by_label(seen, true):
 def end_epoch(self:EpochStats)->dict:  # the row
     "The epoch's figures; the next epoch begins with none."
     figures = self.row()
-    self.before,self.steps = {},[]
+    self.resumed,self.steps = {},[]
     return figures
 
 @patch
@@ -171,7 +177,8 @@ def training_flops(
     "The work of a training step on two examples, counted and halved."
     from torch.utils.flop_counter import FlopCounterMode
     with torch.random.fork_rng(devices=[]):
-        batch = torch.rand(2, *shape),torch.tensor([0, 1]),torch.tensor([0, 1])
-        with FlopCounterMode(display=False) as count: method.train()(*batch, 0.).loss.backward()
-        stages = sum(1 for _ in method.stages([batch]))
+        x = torch.rand(2, *shape)
+        y = i = torch.tensor([0, 1])
+        with FlopCounterMode(display=False) as count: method.train()(x, y, i, 0.).loss.backward()
+        stages = sum(1 for _ in method.stages([(x, y, i)]))
     return stages*count.get_total_flops()/2
