@@ -24,10 +24,13 @@ def by_seed(
     "What each run stands for; two runs for one seed and set of labels are an error."
     keys = pd.MultiIndex.from_frame(frame[['seed', 'labels']])
     if keys.has_duplicates:
-        a,b = frame.id[keys.get_loc(keys[keys.duplicated()][0])].iloc[:2]
+        repeated = keys[keys.duplicated()]
+        place = keys.get_loc(repeated[0])
+        a,b = frame.id[place].iloc[:2]
         raise ValueError(f'{a} and {b} would stand in one place of the table: '
                          'choose between them, they differ in more than the seed')
-    return pd.Series((100*frame[figure]).to_numpy(), keys)
+    percent = 100*frame[figure]
+    return pd.Series(percent.to_numpy(), keys)
 
 def paired(
     a,       # of `by_seed`
@@ -35,18 +38,23 @@ def paired(
 )->list:     # `a - b` in points, one for each seed and set of labels that both have
     "Differences between runs on the same labels."
     shared = a.index.intersection(b.index).sort_values()
-    return (a[shared]-b[shared]).tolist()
+    difference = a[shared]-b[shared]
+    return difference.tolist()
 
 # %% ../../nbs/api/results/01_claims.ipynb #bbf69ad3
-LEVEL,LEAST = .05,5                                                # of significance; fewest seeds for a test
+LEVEL = .05   # of significance
+LEAST = 5     # fewest seeds for a test
 
 def holm(
     p:list,  # p-values
 )->list:     # the same, corrected: nondecreasing in p, at most 1
     "Holm's correction: the smallest p-value times their number, the next times one less, and so on."
-    corrected,worst = [0.]*len(p),0.
-    for n,k in enumerate(sorted(range(len(p)), key=lambda k: p[k])):
-        worst = max(worst, min(1., p[k]*(len(p)-n)))
+    order = sorted(range(len(p)), key=lambda k: p[k])
+    corrected = [0.]*len(p)
+    worst = 0.
+    for n,k in enumerate(order):
+        scaled = p[k]*(len(p)-n)
+        worst = max(worst, min(1., scaled))
         corrected[k] = worst
     return corrected
 
@@ -54,12 +62,14 @@ def as_good(
     results:dict,  # method -> `by_seed`, of one column
 )->set:            # of methods; empty where there are too few seeds to say
     "The best method, and those not significantly worse: paired t-tests over shared seeds and labels, Holm's correction."
-    if not results or min(map(len, results.values()))<LEAST: return set()
+    if min(map(len, results.values()), default=0)<LEAST: return set()
     best = best_of(results)
-    differences = {m: paired(results[best], results[m]) for m in results if m!=best}
-    if any(len(d)<LEAST for d in differences.values()): return set()
-    p = holm([_p_value(d) for d in differences.values()])
-    return {best} | {m for m,v in zip(differences, p) if not v<LEVEL}
+    rivals = [m for m in results if m!=best]
+    differences = [paired(results[best], results[m]) for m in rivals]
+    if min(map(len, differences), default=LEAST)<LEAST: return set()
+    p = holm([_p_value(d) for d in differences])
+    close = {m for m,v in zip(rivals, p) if not v<LEVEL}
+    return {best} | close
 
 def best_of(
     results:dict,  # method -> `by_seed`, of one column
@@ -79,8 +89,10 @@ def interval(
 )->tuple:            # mean; half the width of its interval
     "Mean and Student's t interval."
     from scipy.stats import t
-    quantile = t.ppf(.5+level/2, len(d)-1)
-    return mean(d),quantile*stdev(d)/sqrt(len(d))
+    n = len(d)
+    quantile = t.ppf(.5+level/2, n-1)
+    half = quantile*stdev(d)/sqrt(n)
+    return mean(d),half
 
 # %% ../../nbs/api/results/01_claims.ipynb #b120b468
 STEPS = {'LR':                  ((True, False, 'net'),  (False, False, 'net')),   # part -> with it, without it: LR, LC, predictor
@@ -92,22 +104,31 @@ STEPS = {'LR':                  ((True, False, 'net'),  (False, False, 'net')), 
 
 # %% ../../nbs/api/results/01_claims.ipynb #36561ee1
 def _ahead(frame):
-    whole = frame[frame.whole & frame.reported]                                # a part of SGN is not SGN
-    cells = {m: by_seed(whole[whole.method==m]) for m in methods_in(whole)}
-    nothing = by_seed(whole[:0])
-    return {m: paired(cells.get('sgn', nothing), cell) for m,cell in cells.items() if m!='sgn'}
+    whole = _whole(frame)
+    sgn = by_seed(_method_rows(whole, 'sgn'))
+    def lead(method): return paired(sgn, by_seed(_method_rows(whole, method)))
+    return {m: lead(m) for m in methods_in(whole) if m!='sgn'}
 
 def _late(frame):
-    whole = frame[frame.whole & frame.reported]
-    gains = 100*whole.test_acc-100*whole['test_acc.best_val']
-    return {m: gains[whole.method==m].dropna().tolist() for m in methods_in(whole)}
+    whole = _whole(frame)
+    last = 100*whole.test_acc
+    best = 100*whole['test_acc.best_val']
+    gains = last-best
+    def gains_of(method): return gains[whole.method==method].dropna().tolist()
+    return {m: gains_of(m) for m in methods_in(whole)}
 
 def _parts(frame):
-    sgn = frame[frame.method=='sgn']
+    sgn = _method_rows(frame, 'sgn')
     def cell(reweight, correct, predictor):
         is_part = (sgn.reweight==reweight) & (sgn.correct==correct)
-        return by_seed(sgn[is_part & (sgn.predictor==predictor)])
-    return {step: paired(cell(*more), cell(*less)) for step,(more,less) in STEPS.items()}
+        is_reading = sgn.predictor==predictor
+        return by_seed(sgn[is_part & is_reading])
+    def gain(more, less): return paired(cell(*more), cell(*less))
+    return {step: gain(*readings) for step,readings in STEPS.items()}
+
+def _whole(frame): return frame[frame.whole & frame.reported]                # a part of SGN is not SGN
+
+def _method_rows(frame, method): return frame[frame.method==method]
 
 # %% ../../nbs/api/results/01_claims.ipynb #a60e40b8
 @dataclass(frozen=True)
@@ -134,11 +155,14 @@ def differences(
     source,     # runs of one scale, see `runs`
 )->dict:        # row -> column -> differences in points of test accuracy, one for each seed
     "The differences that a claim is about, noise by noise."
-    measure,frame = lookup('claim', claim, CLAIMS).differences,runs(source)
-    groups = {name: frame[frame.noise_name==name] for name in column_order(frame.noise_name)}
-    by_noise = {name: measure(group) for name,group in groups.items()}
-    names = dict.fromkeys(row for cells in by_noise.values() for row in cells)
-    return {row: {name: cells.get(row, []) for name,cells in by_noise.items()} for row in names}
+    measure = lookup('claim', claim, CLAIMS).differences
+    frame = runs(source)
+    columns = {}
+    for name in column_order(frame.noise_name):
+        columns[name] = measure(frame[frame.noise_name==name])
+    rows = dict.fromkeys(row for cells in columns.values() for row in cells)
+    def row_cells(row): return {name: cells.get(row, []) for name,cells in columns.items()}
+    return {row: row_cells(row) for row in rows}
 
 # %% ../../nbs/api/results/01_claims.ipynb #f56a678e
 def verdict(
@@ -158,8 +182,10 @@ def verdicts(
 )->dict:        # row -> column -> one of the claim's words, or `cannot be told`
     "What can be said of each of the `differences`."
     c = lookup('claim', claim, CLAIMS)
-    def words(cells): return {name: verdict(d, c.above, c.below) for name,d in cells.items()}
-    return {row: words(cells) for row,cells in differences(claim, source).items()}
+    def word(d): return verdict(d, c.above, c.below)
+    def words(cells): return {name: word(d) for name,d in cells.items()}
+    rows = differences(claim, source)
+    return {row: words(cells) for row,cells in rows.items()}
 
 # %% ../../nbs/api/results/01_claims.ipynb #2befe759
 def claim_table(
@@ -167,20 +193,26 @@ def claim_table(
     source,     # runs of one scale, see `runs`
 )->Table:
     "Mean difference, half the width of its 95 % interval, and the verdict, for each noise."
-    c,frame = lookup('claim', claim, CLAIMS),runs(source)
-    def numbers(cells): return {name: _cell(d, c) for name,d in cells.items()}
-    rows = [{'': row, **numbers(cells)} for row,cells in differences(claim, frame).items()]
-    seeds = ', '.join(map(str, sorted(set(frame.seed)))) or '–'
-    return Table(rows or [{'': None}],
-                 f"{c.title}: points of test accuracy, mean ± half the width of its 95 % interval (Student's t, "
-                 f'paired over seeds {seeds}); where no word follows, it {UNTOLD} from 0.')
+    c = lookup('claim', claim, CLAIMS)
+    frame = runs(source)
+    def numbers(cells): return {name: _number(d, c) for name,d in cells.items()}
+    cells = differences(claim, frame)
+    rows = [{'': row, **numbers(cells[row])} for row in cells]
+    seeds = sorted(set(frame.seed))
+    listing = ', '.join(map(str, seeds)) or '–'
+    caption = (f'{c.title}: points of test accuracy, mean ± half the width of its 95 % interval '
+               f"(Student's t, paired over seeds {listing}); "
+               f'where no word follows, it {UNTOLD} from 0.')
+    return Table(rows or [{'': None}], caption)
 
-def _cell(d, claim):
+def _number(d, claim):
     "A difference as a number, with a word where there is one."
-    if len(d)<2: return Number(d[0] if d else None, signed=True)
+    if not d: return Number(None, signed=True)
+    if len(d)<2: return Number(d[0], signed=True)
     mid,half = interval(d)
     word = verdict(d, claim.above, claim.below)
-    return Number(mid, half, signed=True, word='' if word==UNTOLD else word)
+    if word==UNTOLD: word = ''
+    return Number(mid, half, signed=True, word=word)
 
 # %% ../../nbs/api/results/01_claims.ipynb #8401d1c9
 def claim_text(
@@ -188,16 +220,20 @@ def claim_text(
     source,     # runs of one scale, see `runs`
 )->str:         # a line for each noise
     "Does the claim hold, and which rows of `claim_table` can be told apart from 0?"
-    c,rows = lookup('claim', claim, CLAIMS),verdicts(claim, source)
+    c = lookup('claim', claim, CLAIMS)
+    rows = verdicts(claim, source)
     names = next(iter(rows.values()), {})
     def column(name): return {row: cells[name] for row,cells in rows.items()}
-    return '\n'.join(_sentence(c, name, column(name)) for name in names)
+    sentences = [_sentence(c, name, column(name)) for name in names]
+    return '\n'.join(sentences)
 
 def _sentence(claim, name, words):
     "What came out for one noise."
     def rows_with(word): return [row for row,w in words.items() if w==word]
     rows = {word: rows_with(word) for word in (claim.above, claim.below, UNTOLD)}
+    def listing(word): return f'{word}: ' + (', '.join(rows[word]) or 'none')
     if rows[claim.below]: answer = 'no'
-    else: answer = UNTOLD if rows[UNTOLD] else 'yes'
-    lists = '; '.join(f'{word}: {", ".join(r) or "none"}' for word,r in rows.items())
+    elif rows[UNTOLD]: answer = UNTOLD
+    else: answer = 'yes'
+    lists = '; '.join(map(listing, rows))
     return f'{name}: {claim.question} {answer}. {lists}'
