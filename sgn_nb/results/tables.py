@@ -70,7 +70,7 @@ def _realised_rates(frame):
     "The share of wrong labels, or its range; nothing where nobody knows."
     percent = 100*frame.realised_rate.dropna()
     if percent.empty: return ''
-    low,high = (f'{v:.1f}' for v in percent.agg(['min', 'max']))
+    low,high = percent.agg(['min', 'max']).map('{:.1f}'.format)
     rates = low if low==high else f'{low}–{high}'
     return f' ({rates} % of the training labels are wrong)'
 
