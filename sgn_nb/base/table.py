@@ -48,8 +48,8 @@ def spread(
     digits:int=1,    # after the point
 )->Number:           # `91.3 ± 0.2 (5)`, `91.3`, or `–`
     "Mean, standard deviation and number of runs; one run stands alone, none is a dash."
-    known = pd.Series(list(values), dtype=float).dropna().tolist()
-    scaled = [scale*v for v in known]
+    present = pd.Series(list(values), dtype=float).dropna().tolist()
+    scaled = [scale*v for v in present]
     if not scaled: return Number(None)
     sd = stdev(scaled) if len(scaled)>1 else None
     return Number(mean(scaled), sd, len(scaled), digits)

@@ -41,7 +41,8 @@ _CIFAR = {'net': 'wrn28_2', 'epochs': 600, 'n_train': None}
 _WHOLE = {'n_train': None, 'image_size': None}
 _CLOTHING = _WHOLE | {'net': 'resnet50', 'epochs': 10, 'balanced': 265_664}
 _WEBVISION = _WHOLE | {'net': 'inception_resnet_v2', 'epochs': 600, 'balanced': None}
-PAPER_SCALE = {'cifar10': _CIFAR, 'cifar100': _CIFAR, 'clothing1m': _CLOTHING, 'webvision': _WEBVISION}
+PAPER_SCALE = {'cifar10': _CIFAR, 'cifar100': _CIFAR,
+               'clothing1m': _CLOTHING, 'webvision': _WEBVISION}
 
 def at_paper_scale(
     spec:Spec,  # of one run

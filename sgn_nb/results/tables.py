@@ -13,7 +13,7 @@ from ..base.table import Number, Table, spread
 from ..experiments.plans import read_grid
 from ..base.errors import lookup
 from ..experiments.records import PICKS
-from .claims import LEAST, as_good, best_of, by_seed
+from .claims import MIN_SEEDS, as_good, best_of, by_seed
 from .runs import column_order, methods_in, noise_name, runs
 
 # %% ../../nbs/api/results/02_tables.ipynb #d6cb7fbd
@@ -163,7 +163,8 @@ def paper_table(
     frame = frame[frame.test_acc.notna() & is_placed]
     if number==4: frame = frame[frame.method=='sgn']
     if frame.empty:
-        raise ValueError(f'records must hold at least one run with a test set for table {number}, got none')
+        raise ValueError('records must hold at least one run with a test set '
+                         f'for table {number}, got none')
     groups = dict(list(frame.groupby('scale', sort=False)))
     return [_table(number, groups[scale], pick) for scale in sorted(groups, key=str)]
 
@@ -175,14 +176,14 @@ def _table(number, frame, pick):
     names = _row_order(number, placed)
     columns = _columns(number, frame)
     paper = _paper_cells(number, columns, pick) if frame.paper_scale.all() else None
-    ours = {}
+    cells = {}
     for column,(group,figure,_) in columns.items():
         rows = placed.loc[placed.index.intersection(group.index)]
-        cells = _column_cells(rows, names, _figure(figure, pick))
-        ours |= {(name, column): cells.get(name, Number(None)) for name in names}
-    rows = [row for name in names for row in _lines(name, columns, ours, paper)]
-    is_bold = any(cell.close for cell in ours.values())
-    return Table(rows, _about(number, frame, pick, is_bold))
+        column_cells = _column_cells(rows, names, _figure(figure, pick))
+        cells |= {(name, column): column_cells.get(name, Number(None)) for name in names}
+    rows = [row for name in names for row in _lines(name, columns, cells, paper)]
+    is_bold = any(cell.close for cell in cells.values())
+    return Table(rows, _conditions(number, frame, pick, is_bold))
 
 def _column_cells(rows, names, figure):
     "Row -> its number in one column."
@@ -197,10 +198,10 @@ def _column_cells(rows, names, figure):
         return replace(mean, best=name==best, close=name in good)
     return {name: number(name) for name in present}
 
-def _lines(name, columns, ours, paper):
+def _lines(name, columns, cells, paper):
     "The row of a method; at the paper's scale, the paper's and the difference as well."
     def line(label, cell): return {'method': label, **{c: cell(c) for c in columns}}
-    def our_cell(column): return ours[name, column]
+    def our_cell(column): return cells[name, column]
     if paper is None: return [line(name, our_cell)]
     def paper_cell(column): return paper.get((name, column), Number(None))
     def difference(column): return _difference(our_cell(column), paper_cell(column))
@@ -224,15 +225,15 @@ def _paper_number(row):
     sd = None if pd.isna(row.sd) else row.sd
     return Number(row.mean, sd, digits=2)
 
-def _difference(ours, paper):
-    if ours.mean is None or paper.mean is None: return Number(None)
-    return Number(ours.mean-paper.mean, digits=2, signed=True)
+def _difference(number, paper):
+    if number.mean is None or paper.mean is None: return Number(None)
+    return Number(number.mean-paper.mean, digits=2, signed=True)
 
 # %% ../../nbs/api/results/02_tables.ipynb #a81b38ec
 _EPOCHS = {'last': 'the last epoch', 'best_val': 'the epoch with the best accuracy on the {}',
            'oracle': 'the best epoch by test accuracy, which nobody could have chosen'}
 
-def _about(number, frame, pick, is_bold):
+def _conditions(number, frame, pick, is_bold):
     "What must stand beside the numbers."
     dataset,n_train,val_share,net,epochs,batch,balanced = frame.scale.iloc[0]
     judges = 'validation images' if number==3 else 'noisy validation split'
@@ -241,12 +242,13 @@ def _about(number, frame, pick, is_bold):
     share = f'{val_share:.0%} of them held out'
     if balanced is not None: share = f'{balanced:,} of them an epoch, equally many of each class'
     seeds = ', '.join(map(str, sorted(set(frame.seed))))
-    sentences = [f'Table {number}. Test accuracy in percent at {epoch}; mean ± standard deviation (runs).',
-                 f'{dataset}, {n} training examples, {share},',
-                 f'{net}, {epochs} epochs, {batch} a step; seeds {seeds}.',
-                 _about_labels(number, frame),
-                 _about_bold(is_bold)]
-    return ' '.join(sentences)
+    phrases = [f'Table {number}. Test accuracy in percent at {epoch};',
+               'mean ± standard deviation (runs).',
+               f'{dataset}, {n} training examples, {share},',
+               f'{net}, {epochs} epochs, {batch} a step; seeds {seeds}.',
+               _about_labels(number, frame),
+               _about_bold(is_bold)]
+    return ' '.join(phrases)
 
 def _about_labels(number, frame):
     if number==3:
@@ -266,7 +268,7 @@ def _about_rate(name, low, high):
     return f'{text} %'
 
 def _about_bold(is_bold):
-    if not is_bold: return f'No bold: a test wants at least {LEAST} seeds of every method.'
+    if not is_bold: return f'No bold: a test wants at least {MIN_SEEDS} seeds of every method.'
     return ('Bold: not significantly worse than the best of its column '
             '(paired t-tests over seeds that share labels, 5 %, Holm).')
 
@@ -289,7 +291,8 @@ def _paper_alone(number, dataset, pick):
     "The paper's numbers, and a row of dashes below each."
     paper = _paper_columns(number, dataset, pick)
     if paper.empty:
-        raise ValueError(f'dataset must be in Table {number} with numbers at pick {pick!r}, got {dataset!r}')
+        raise ValueError(f'dataset must be in Table {number} with numbers at pick {pick!r}, '
+                         f'got {dataset!r}')
     columns = list(dict.fromkeys(paper.column))
     numbers = {}
     for r in paper.itertuples():
@@ -300,8 +303,8 @@ def _paper_alone(number, dataset, pick):
         rows.append({'method': f'{name}, the paper', **paper_row})
         rows.append({'method': f'{name}, ours', **dict.fromkeys(columns)})
     epoch = 'last epoch' if pick=='last' else 'epoch that validation chooses'
-    about = f'Table {number}, {dataset}, {epoch}'
-    return Table(rows, f'{about}: the paper, and ours at its scale, which nobody has run yet.')
+    title = f'Table {number}, {dataset}, {epoch}'
+    return Table(rows, f'{title}: the paper, and ours at its scale, which nobody has run yet.')
 
 def _paper_columns(number, dataset, pick):
     "The paper's numbers for a data set, with the names of their columns, in the columns' order."
