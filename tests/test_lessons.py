@@ -28,13 +28,19 @@ STATEMENTS = {  # name -> lesson, what it must say
 }
 EXERCISE = re.compile(r'\*\*(\d)\..*?<details><summary>Solution</summary>\n\n(.*?)</details>', re.S)
 
-FOLDER = NBS/'lessons' if (NBS/'lessons').exists() else NBS  # of the lessons
+FOLDER = NBS/'lessons'
 NOTEBOOKS = {p.relative_to(NBS).with_suffix('').as_posix(): p
              for p in sorted(NBS.rglob('[!_.]*.ipynb'))}
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 def lesson(name): return cells(FOLDER/f'{name}.ipynb')
 def text(cell): return ''.join(cell['source'])
+def is_imports(code):
+    "A cell of imports and nothing else; nbdev's own is plumbing."
+    body = ast.parse(code).body
+    has_imports_only = all(isinstance(s, (ast.Import, ast.ImportFrom)) for s in body)
+    return bool(body) and has_imports_only and 'nbdev' not in code
+
 def prose(name): return '\n\n'.join(text(c) for c in lesson(name) if c['cell_type']=='markdown')
 
 @pytest.mark.parametrize('name', LESSONS)
@@ -67,17 +73,17 @@ def test_solutions_run(name, monkeypatch, capsys):
     monkeypatch.chdir(FOLDER)
     scope = {}
     for c in lesson(name):
-        body = ast.parse(text(c)).body if c['cell_type']=='code' else []
-        if body and all(isinstance(s, (ast.Import, ast.ImportFrom)) for s in body) and 'nbdev' not in text(c): exec(text(c), scope)
+        if c['cell_type']=='code' and is_imports(text(c)): exec(text(c), scope)
     exec(f"from sgn_nb.{name[3:]} import *\nfrom sgn_nb.targets import *", scope)
     for n,solution in EXERCISE.findall(prose(name)):
         code = re.findall(r'```python\n(.*?)```', solution, re.S)
         for block in code: exec(block, dict(scope))
         assert code, f'the solution of exercise {n} has no code'
 
-@pytest.mark.parametrize('what', STATEMENTS)
-def test_statements(what):
+@pytest.mark.parametrize('statement', STATEMENTS)
+def test_statements(statement):
     "The slides' statements, each in the lesson that explains it."
-    name,said = STATEMENTS[what]
-    assert said in prose(name)
-    assert name=='05_sgn' or f'({name}.ipynb)' in prose('05_sgn').split('## The slides, statement by statement')[1]
+    name,words = STATEMENTS[statement]
+    assert words in prose(name)
+    listing = prose('05_sgn').split('## The slides, statement by statement')[1]
+    assert name=='05_sgn' or f'({name}.ipynb)' in listing

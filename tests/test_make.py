@@ -20,15 +20,17 @@ esac
 
 class Project:
     "A Makefile with what it reads, and the fake Python's log of what it was asked to do."
-    def __init__(self, at):
-        self.at, self.log, self.python = at, at.parent/'log', at.parent/'python'
-        at.mkdir()
-        for o in 'Makefile', 'settings.ini', 'setup.py', 'pyproject.toml': shutil.copy(ROOT/o, at)
+    def __init__(self, root):
+        self.root = root
+        self.log = root.parent/'log'
+        self.python = root.parent/'python'
+        root.mkdir()
+        for o in 'Makefile', 'settings.ini', 'setup.py', 'pyproject.toml': shutil.copy(ROOT/o, root)
         self.python.write_text(FAKE)
         self.python.chmod(0o755)
     def make(self, *args, version='3.12.1', broken='', cwd=None, ok=True):
         self.log.write_text('')
-        return run('make', *args, f'PYTHON={self.python}', cwd=cwd or self.at, ok=ok,
+        return run('make', *args, f'PYTHON={self.python}', cwd=cwd or self.root, ok=ok,
                    FAKE_LOG=str(self.log), FAKE_VERSION=version, FAKE_BROKEN=broken)
     def installed(self):
         "What pip was asked to install editable, in order."
@@ -46,7 +48,7 @@ def test_second_demo_installs_nothing(project):
     assert project.installed() == ['.'] and '-m venv .venv' in project.log.read_text()
     assert project.make('demo').stdout == ''
     assert project.log.read_text().strip() == '.venv/bin/sgn_demo'
-    assert run('make', '-q', '.venv/.run', cwd=project.at).returncode == 0
+    assert run('make', '-q', '.venv/.run', cwd=project.root).returncode == 0
 
 def test_the_tests_installation_serves_the_demo(project):
     "`make test` installs the dev extra, with which the demo needs nothing more."
@@ -68,14 +70,14 @@ def test_a_flag_may_need_an_extra(project):
 def test_changed_settings_install_again(project, name):
     "New requirements reach an old .venv."
     project.make('demo')
-    os.utime(project.at/name, (time.time() + 60,)*2)
+    os.utime(project.root/name, (time.time() + 60,)*2)
     project.make('demo')
     assert project.installed() == ['.']
 
 def test_moved_folder_installs_again(project):
     "A .venv that came along with a moved or copied folder would import the old place's code."
     project.make('demo')
-    project.at = project.at.rename(project.at.parent/'elsewhere')
+    project.root = project.root.rename(project.root.parent/'elsewhere')
     project.make('demo')
     assert project.installed() == ['.']
 
@@ -90,25 +92,25 @@ def test_old_python_is_refused(project):
     p = project.make('demo', version='3.9.2', ok=False)
     assert p.returncode != 0
     assert 'needs Python 3.10 or newer' in p.stderr and 'Python 3.9.2' in p.stderr
-    assert 'make demo PYTHON=' in p.stderr and not (project.at/'.venv').exists()
+    assert 'make demo PYTHON=' in p.stderr and not (project.root/'.venv').exists()
 
 def test_missing_python_is_named(project):
     "A Python that is not there is a sentence, not a trace."
-    p = run('make', 'demo', 'PYTHON=no-such-python', cwd=project.at, ok=False)
+    p = run('make', 'demo', 'PYTHON=no-such-python', cwd=project.root, ok=False)
     assert p.returncode != 0 and 'no-such-python not found' in p.stderr
 
 def test_from_anywhere(project, tmp_path):
     "`make -C` works: all paths are the project's."
-    project.make('-C', project.at, 'demo', cwd=tmp_path)
-    assert (project.at/'.venv/.run').read_text().strip() == str(project.at)
+    project.make('-C', project.root, 'demo', cwd=tmp_path)
+    assert (project.root/'.venv/.run').read_text().strip() == str(project.root)
 
 def test_help_names_the_commands(project):
     "`make` alone tells what there is."
-    shown = run('make', cwd=project.at).stdout
-    assert all(f'make {o}' in shown for o in ('demo', 'test', 'lab', 'readme', 'clean'))
+    text = run('make', cwd=project.root).stdout
+    assert all(f'make {o}' in text for o in ('demo', 'test', 'lab', 'readme', 'clean'))
 
 def test_demo_smoke(tmp_path):
     "What `make demo` runs, for one epoch: a table, a record of each training and the figure."
-    shown = run(BIN/'sgn_demo', '--epochs', '1', cwd=tmp_path).stdout
-    assert 'sgn' in shown.lower() and (tmp_path/'runs/demo.png').stat().st_size > 1000
+    text = run(BIN/'sgn_demo', '--epochs', '1', cwd=tmp_path).stdout
+    assert 'sgn' in text.lower() and (tmp_path/'runs/demo.png').stat().st_size > 1000
     assert len(list((tmp_path/'runs').rglob('*.json'))) >= 2

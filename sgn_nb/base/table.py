@@ -33,10 +33,12 @@ class Number:
         if self.mean is None: return DASH
         sign = '+' if self.signed else ''
         text = f'{self.mean:{sign}.{self.digits}f}'
-        if self.sd is not None: text += f' ± {self.sd:.{self.digits}f}'
-        if self.sd is not None and self.n: text += f' ({self.n})'
+        if self.sd is not None:
+            text += f' ± {self.sd:.{self.digits}f}'
+            if self.n: text += f' ({self.n})'
         if self.signed: text = text.replace('-', '−')
-        return f'{text}, {self.word}' if self.word else text
+        if self.word: text += f', {self.word}'
+        return text
     __repr__ = __str__
 
 # %% ../../nbs/api/base/05_table.ipynb #e5ee39f1
@@ -46,8 +48,8 @@ def spread(
     digits:int=1,    # after the point
 )->Number:           # `91.3 ± 0.2 (5)`, `91.3`, or `–`
     "Mean, standard deviation and number of runs; one run stands alone, none is a dash."
-    known = pd.Series(list(values), dtype=float).dropna().tolist()
-    scaled = [scale*v for v in known]
+    present = pd.Series(list(values), dtype=float).dropna().tolist()
+    scaled = [scale*v for v in present]
     if not scaled: return Number(None)
     sd = stdev(scaled) if len(scaled)>1 else None
     return Number(mean(scaled), sd, len(scaled), digits)
@@ -77,8 +79,9 @@ def _cells(table, escape, embolden):
     def text(value):
         plain = escape(DASH if value is None else str(value))
         return embolden(plain) if getattr(value, 'close', False) else plain
+    def line(row): return [text(value) for value in row.values()]
     header = [escape(name) for name in table.columns]
-    return [header, *([text(v) for v in row.values()] for row in table.rows)]
+    return [header, *map(line, table.rows)]
 
 def _stars(text): return f'**{text}**'
 
@@ -88,17 +91,22 @@ def _markdown(table):
     def line(row):
         padded = [text.ljust(width) for text,width in zip(row, widths)]
         return '| ' + ' | '.join(padded) + ' |'
-    rule = '|' + '|'.join('-'*(width+2) for width in widths) + '|'
+    dashes = ['-'*(width+2) for width in widths]
+    rule = '|' + '|'.join(dashes) + '|'
     header,*rows = map(line, cells)
     return '\n'.join([header, rule, *rows, '', table.caption])
 
 # %% ../../nbs/api/base/05_table.ipynb #f2b678a1
 def _html(table):
-    def bold(text): return f'<b>{text}</b>'
+    def element(tag, text): return f'<{tag}>{text}</{tag}>'
+    def bold(text): return element('b', text)
     def row(tag, texts):
-        return '<tr>' + ''.join(f'<{tag}>{text}</{tag}>' for text in texts) + '</tr>'
+        cells = [element(tag, text) for text in texts]
+        return element('tr', ''.join(cells))
     header,*rows = _cells(table, html.escape, bold)
-    lines = [f'<caption>{html.escape(table.caption)}</caption>', row('th', header), *(row('td', r) for r in rows)]
+    lines = [element('caption', html.escape(table.caption)),
+             row('th', header),
+             *(row('td', texts) for texts in rows)]
     return '\n'.join(['<table>', *lines, '</table>', ''])
 
 # %% ../../nbs/api/base/05_table.ipynb #9f341dcb
@@ -111,9 +119,11 @@ def _tex(table):
     def line(texts): return ' & '.join(texts) + r' \\'
     header,*rows = _cells(table, escape, bold)
     columns = 'l' + 'r'*(len(header)-1)
-    top = [r'\begin{table}', rf'\begin{{tabular}}{{{columns}}}', r'\hline', line(header), r'\hline']
-    end = [r'\hline', r'\end{tabular}', rf'\caption{{{escape(table.caption)}}}', r'\end{table}', '']
-    return '\n'.join([*top, *map(line, rows), *end])
+    begin = [r'\begin{table}', rf'\begin{{tabular}}{{{columns}}}']
+    top = [r'\hline', line(header), r'\hline']
+    caption = rf'\caption{{{escape(table.caption)}}}'
+    end = [r'\hline', r'\end{tabular}', caption, r'\end{table}', '']
+    return '\n'.join([*begin, *top, *map(line, rows), *end])
 
 # %% ../../nbs/api/base/05_table.ipynb #0fac30f0
 def _csv(table):

@@ -23,7 +23,8 @@ def points(
     key:str,     # one of their figures: `loss`, `test_acc/ema`
 )->list:         # of (passes done, value)
     "A figure over epochs, where there is one."
-    return [(row['epoch']+1, row[key]) for row in curve if row.get(key) is not None]
+    rows = [row for row in curve if row.get(key) is not None]
+    return [(row['epoch']+1, row[key]) for row in rows]
 
 def plot_curves(
     records:list,  # of one data set and noise
@@ -32,10 +33,21 @@ def plot_curves(
     label=None,    # `(record, predictor) -> str`; method and predictor unless given
 ):
     "One line a record and predictor: `key` over epochs."
+    def name(record, predictor): return f'{record.spec.method} {predictor}'
+    label = label or name
     for r in records:
         for p in r.predictors(key):
-            name = label(r, p) if label else f'{r.spec.method} {p}'
-            ax.plot(*zip(*points(r.curve, f'{key}/{p}')), lw=1.6 if p!='net' else 1., label=name)
+            line = points(r.curve, f'{key}/{p}')
+            width = 1. if p=='net' else 1.6
+            _plot_points(ax, line, lw=width, label=label(r, p))
+    _finish_shares(ax)
+
+def _plot_points(ax, line, **style):
+    columns = zip(*line)
+    ax.plot(*columns, **style)
+
+def _finish_shares(ax):
+    "Epochs below, shares from 0 to 1 beside, and a legend."
     ax.set(xlabel='epoch', ylim=(-.02, 1.02))
     ax.legend(fontsize=8)
 
@@ -46,16 +58,21 @@ def target_path(
 )->torch.Tensor:  # the target of each epoch as a composition, `[epochs+1, K]`; row 0 is the given label
     "The label that SGN trained on, from the given one towards the EMA network's. Slides (7)."
     settings = record.spec.settings
-    estimates = torch.tensor([row['watch/ema'][k] for row in record.curve])
     temperature = settings['temperature']
-    t = to_target([record.watched[k]['given']], estimates.shape[-1], settings['gamma'], temperature)
+    estimates = torch.tensor([row['watch/ema'][k] for row in record.curve])
+    K = estimates.shape[-1]
+    given = [record.watched[k]['given']]
+    t = to_target(given, K, settings['gamma'], temperature)
     mu_ema = temperature*ilr(estimates.clamp_min(1e-6))            # records keep five digits
-    weights = [shift_weight(row['epoch']+1., settings['alpha']) for row in record.curve]
-    moved = effective_target(t.expand_as(mu_ema), mu_ema, torch.tensor(weights)[:, None])
+    epochs = [row['epoch']+1. for row in record.curve]
+    weights = [shift_weight(e, settings['alpha']) for e in epochs]
+    weights = torch.tensor(weights)[:, None]
+    moved = effective_target(t.expand_as(mu_ema), mu_ema, weights)
     return to_probs(torch.cat([t, moved]), temperature)
 
 # %% ../../nbs/api/results/03_figures.ipynb #08be5517
-GREEN,RED = '#55a868','#c44e52'   # of what is right, and of what is wrong
+GREEN = '#55a868'   # of what is right
+RED = '#c44e52'     # and of what is wrong
 
 def plot_label(
     record,       # of an SGN run with watched examples
@@ -63,11 +80,12 @@ def plot_label(
     k:int=0,      # which of them
 ):
     "Share of the given and of the true class in one mislabelled example's target, over epochs."
-    target,example = target_path(record, k),record.watched[k]
-    for name,c in (('given', RED), ('true', GREEN)):
-        ax.plot(target[:, example[name]], c=c, label=f'{name} label, {example[name]}')
-    ax.set(xlabel='epoch', ylim=(-.02, 1.02))
-    ax.legend(fontsize=8)
+    target = target_path(record, k)
+    example = record.watched[k]
+    for name,colour in (('given', RED), ('true', GREEN)):
+        c = example[name]
+        ax.plot(target[:, c], color=colour, label=f'{name} label, {c}')
+    _finish_shares(ax)
 
 # %% ../../nbs/api/results/03_figures.ipynb #857973ac
 def demo_figure(
@@ -77,13 +95,14 @@ def demo_figure(
     import matplotlib.pyplot as plt
     sgn = next(r for r in records if r.spec.method=='sgn')
     fig,axs = plt.subplots(1, 4, figsize=(14, 3))
-    plot_curves(records, 'test_acc', axs[0])
-    plot_curves(records, 'memorised', axs[1])
-    for key,c in (('clean', GREEN), ('mislabelled', RED)):
-        axs[2].plot(*zip(*points(sgn.curve, f'weight/{key}')), c=c, label=key)
-    axs[2].set(xlabel='epoch', ylim=(-.02, 1.02))
-    axs[2].legend(fontsize=8)
-    plot_label(sgn, axs[3])
+    accuracy,memorised,weights,target = axs
+    plot_curves(records, 'test_acc', accuracy)
+    plot_curves(records, 'memorised', memorised)
+    for key,colour in (('clean', GREEN), ('mislabelled', RED)):
+        line = points(sgn.curve, f'weight/{key}')
+        _plot_points(weights, line, c=colour, label=key)
+    _finish_shares(weights)
+    plot_label(sgn, target)
     titles = ('test accuracy', 'mislabelled examples memorised',
               'loss weight in SGN', "one label's target in SGN")
     for ax,title in zip(axs, titles): ax.set_title(title, fontsize=10)
@@ -104,7 +123,8 @@ def plot_story(
     epochs = epochs or curve[-1]['epoch']+1
     panels = {title: _figures(curve, starts) for title,starts in PANELS.items()}
     if not panels['‖r‖']: del panels['‖r‖']
-    fig,axs = plt.subplots(1, len(panels), figsize=(3.25*len(panels), 2.7), layout='constrained')
+    size = (3.25*len(panels), 2.7)
+    fig,axs = plt.subplots(1, len(panels), figsize=size, layout='constrained')
     for ax,(title,keys) in zip(axs, panels.items()):
         ax.set_title(title, fontsize=10)
         _plot_lines(ax, curve, keys)
@@ -121,7 +141,8 @@ def _plot_lines(ax, curve, keys):
     "One line for each figure that the rows have."
     for k in keys:
         line = points(curve, k)
-        if line: ax.plot(*zip(*line), label=k, marker='.' if len(line)<20 else None)
+        marker = '.' if len(line)<20 else None
+        if line: _plot_points(ax, line, label=k, marker=marker)
 
 def _plot_correction(ax, alpha, epochs):
     weights = [shift_weight(e, alpha) for e in range(epochs+1)]
@@ -140,14 +161,16 @@ class Live:
     "Called with each epoch's row, draws the curve so far in place of the last one."
     def __init__(self,
         spec,  # of the run, for its length and its alpha
-    ): self.spec,self.curve = spec,[]
+    ):
+        self.spec = spec
+        self.curve = []
 
     def __call__(self,
         row:dict,  # of the curve
     ):
         "Keep the row, and draw."
-        before = [r for r in self.curve if r['epoch']<row['epoch']]       # a second training of the same run starts again
-        self.curve = [*before, row]
+        earlier = [r for r in self.curve if r['epoch']<row['epoch']]      # a second training of the same run starts again
+        self.curve = [*earlier, row]
         self.show(self.curve)
 
     def show(self,
@@ -156,7 +179,8 @@ class Live:
         "Draw a curve in place of what was drawn last."
         import matplotlib.pyplot as plt
         from IPython.display import clear_output, display
-        fig = plot_story(curve, self.spec.settings.get('alpha'), self.spec.epochs)
+        alpha = self.spec.settings.get('alpha')
+        fig = plot_story(curve, alpha, self.spec.epochs)
         clear_output(wait=True)
         display(fig)
         plt.close(fig)
@@ -168,10 +192,15 @@ def scale_lengths(
     batches,  # yields `x, y, i`
 ):            # `‖r‖`, `[N]`
     "The length of SGN's scale factor for every example."
-    if not (getattr(method, 'reweight', False) and getattr(method, 'scale', '')=='rank_one'):
-        raise ValueError(f'method must be SGN with reweighting and a rank-one scale, got {type(method).__name__}')
-    scales = [method.loss.split(method.net(x))[1] for x,*_ in batches]
-    return torch.cat([r.norm(dim=-1) for r in scales])
+    reweight = getattr(method.settings, 'reweight', False)
+    scale = getattr(method.settings, 'scale', '')
+    if not reweight or scale!='rank_one':
+        raise ValueError('method must be SGN with reweighting and a rank-one scale, '
+                         f'got {type(method).__name__}')
+    def lengths(x):
+        _,r = method.loss.split(method.net(x))
+        return r.norm(dim=-1)
+    return torch.cat([lengths(x) for x,*_ in batches])
 
 def plot_scale(
     lengths,    # from `scale_lengths`, `[N]`
@@ -182,10 +211,11 @@ def plot_scale(
     import matplotlib.pyplot as plt
     if ax is None: _,ax = plt.subplots(figsize=(4.5, 2.5))
     groups = {'all': lengths}
-    if wrong is not None: groups = {'clean': lengths[~wrong], 'mislabelled': lengths[wrong]}
+    if wrong is not None:
+        groups = {'clean': lengths[~wrong], 'mislabelled': lengths[wrong]}
     edges = torch.linspace(0, lengths.max().item(), 40)
-    for (name,v),c in zip(groups.items(), (GREEN, RED)):
-        ax.hist(v.cpu(), edges, density=True, alpha=.6, color=c, label=name)
+    for (name,v),colour in zip(groups.items(), (GREEN, RED)):
+        ax.hist(v.cpu(), edges, density=True, alpha=.6, color=colour, label=name)
     ax.set(xlabel='‖r‖', yticks=[])
     ax.legend(fontsize=8)
     return ax
@@ -197,12 +227,15 @@ def line_style(
     method:str,  # one of `METHODS`
 )->dict:         # `color`, `lw` and `zorder`, for matplotlib
     "How a method is drawn: SGN red, cross-entropy black, each other one in a colour of its own."
-    colour = method_class(method).colour
-    if colour is None:
-        without = [m for m,cls in METHODS.items() if cls.colour is None]
-        colour = FURTHER_COLOURS[without.index(method) % len(FURTHER_COLOURS)]
+    colour = method_class(method).colour or _further_colour(method)
     width = 2. if method in ('sgn', 'ce') else 1.
     return {'color': colour, 'lw': width, 'zorder': 3 if method=='sgn' else 2}
+
+def _further_colour(method):
+    "The next colour that is free, for a method without one."
+    colourless = [m for m,cls in METHODS.items() if cls.colour is None]
+    place = colourless.index(method)
+    return FURTHER_COLOURS[place % len(FURTHER_COLOURS)]
 
 # %% ../../nbs/api/results/03_figures.ipynb #31baae14
 def plot_methods(
@@ -214,13 +247,17 @@ def plot_methods(
     rows = curves(records)
     rows = rows[rows.reported & rows[key].notna()]
     for m in methods_in(rows):
-        own = rows[rows.method==m]
-        line = own.groupby('epoch')[key].agg(['mean', 'min', 'max', 'count'])
-        line = line[line['count']==own.id.nunique()]                    # the epochs that all of them have
-        ax.plot(line.index, line['mean'], label=m, **line_style(m))
-        band = dict(color=line_style(m)['color'], alpha=.05, lw=0)
-        ax.fill_between(line.index, line['min'], line['max'], **band)
+        line = _seed_range(rows[rows.method==m], key)
+        style = line_style(m)
+        ax.plot(line.index, line['mean'], label=m, **style)
+        ax.fill_between(line.index, line['min'], line['max'],
+                        color=style['color'], alpha=.05, lw=0)
     ax.set(xlabel='epoch', ylim=(-.02, 1.02))
+
+def _seed_range(rows, key):
+    "Mean, lowest and highest of the seeds, at the epochs that all of them have."
+    line = rows.groupby('epoch')[key].agg(['mean', 'min', 'max', 'count'])
+    return line[line['count']==rows.id.nunique()]
 
 # %% ../../nbs/api/results/03_figures.ipynb #22d705a0
 def plot_rates(
@@ -230,16 +267,20 @@ def plot_rates(
     pick='last',       # one of `PICKS`
 ):
     "One line a method: mean test accuracy of its seeds over the rate that the noise's name states."
+    figure = _figure_at(pick)
     frame = runs(source)
-    name = frame.noise.str.split('-')
-    frame = frame.assign(rate=name.str[1].fillna(0.).astype(float))
-    frame = frame[frame.reported & name.str[0].isin([kind, 'none'])]
-    figure = 'test_acc' if pick=='last' else f'test_acc.{pick}'
+    words = frame.noise.str.split('-')
+    rate = words.str[1].fillna(0.).astype(float)
+    is_kind = words.str[0].isin([kind, 'none'])
+    frame = frame.assign(rate=rate)[frame.reported & is_kind]
     for m in methods_in(frame):
-        line = frame[frame.method==m].groupby('rate')[figure].agg(['mean', 'std']).fillna(0.)
+        by_rate = frame[frame.method==m].groupby('rate')[figure]
+        line = by_rate.agg(['mean', 'std']).fillna(0.)
         style = line_style(m) | dict(label=m, capsize=2, elinewidth=.7)
         ax.errorbar(line.index, line['mean'], line['std'], **style)
     ax.set(xlabel=f'{kind} noise rate')
+
+def _figure_at(pick): return 'test_acc' if pick=='last' else f'test_acc.{pick}'
 
 # %% ../../nbs/api/results/03_figures.ipynb #476cee63
 def plot_mislabelled(
@@ -250,12 +291,15 @@ def plot_mislabelled(
     frame = runs(source)
     shares = frame[frame.reported].groupby('method')[['corrected', 'memorised']]
     means = shares.mean().loc[methods_in(frame)]
-    right,wrong = means.corrected,means.memorised
+    right = means.corrected
+    wrong = means.memorised
     ax.barh(means.index, right, color=GREEN, label='corrected')
     ax.barh(means.index, 1-right-wrong, left=right, color='#dddddd', label='neither')
     ax.barh(means.index, wrong, left=1-wrong, color=RED, label='memorised')
-    ax.set(xlim=(0, 1), ylim=(len(means)-.4, -.6))
+    ax.set(xlim=(0, 1), ylim=_rows_downwards(means))
     ax.set_xlabel('share of the mislabelled training examples')
+
+def _rows_downwards(rows): return len(rows)-.4, -.6
 
 # %% ../../nbs/api/results/03_figures.ipynb #fecaead7
 def plot_reliability(
@@ -265,19 +309,22 @@ def plot_reliability(
 ):
     "Share right over mean confidence in each bin of the last epoch, seeds pooled; on the diagonal, one could believe it."
     bins = _pooled_bins(records)
+    sizes = 4+60*bins.n/bins.n.max()
     ax.plot([0, 1], [0, 1], c='k', lw=.7, ls=':')
     line, = ax.plot(bins.sure, bins.right, lw=1, **style)
-    ax.scatter(bins.sure, bins.right, s=4+60*bins.n/bins.n.max(), color=line.get_color())
+    ax.scatter(bins.sure, bins.right, s=sizes, color=line.get_color())
     ax.set(xlabel='confidence', ylabel='share right')
     ax.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect='equal')
 
 def _pooled_bins(records):
     "The bins of several runs, those of one fifteenth put together: `n` examples, mean confidence, share right."
-    bins = [b for r in records for b in r.curve[-1][f'test_bins/{r.reported()}']]
-    frame = pd.DataFrame(bins, columns=['n', 'sure', 'right'])
-    fifteenth = (frame.sure*15).astype(int).clip(upper=14)
-    totals = frame.assign(sure=frame.n*frame.sure, right=frame.n*frame.right)
-    sums = totals.groupby(fifteenth).sum()
+    rows = []
+    for r in records:
+        rows += r.curve[-1][f'test_bins/{r.reported()}']
+    bins = pd.DataFrame(rows, columns=['n', 'sure', 'right'])
+    fifteenth = (bins.sure*15).astype(int).clip(upper=14)
+    bins = bins.assign(sure=bins.n*bins.sure, right=bins.n*bins.right)
+    sums = bins.groupby(fifteenth).sum()
     return sums.assign(sure=sums.sure/sums.n, right=sums.right/sums.n)
 
 # %% ../../nbs/api/results/03_figures.ipynb #16fc4ab2
@@ -288,13 +335,14 @@ def plot_paired(
 ):
     "A row of dots each, and from two dots on their mean and its 95 % interval."
     for n,(name,d) in enumerate(rows.items()):
-        c = color(name) if color else '#1f5f8b'
-        ax.plot(d, [n]*len(d), '.', color=c, ms=4, alpha=.6)
+        colour = color(name) if color else '#1f5f8b'
+        heights = [n]*len(d)
+        ax.plot(d, heights, '.', color=colour, ms=4, alpha=.6)
         if len(d)<2: continue
         mid,half = interval(d)
-        ax.errorbar(mid, n, xerr=half, fmt='|', color=c, capsize=3)
+        ax.errorbar(mid, n, xerr=half, fmt='|', color=colour, capsize=3)
     ax.axvline(0, c='k', lw=.7)
-    ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows)-.4, -.6))
+    ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=_rows_downwards(rows))
 
 def plot_differences(
     source,            # runs of one data set and noise, see `runs`
@@ -305,8 +353,12 @@ def plot_differences(
     "A row a method: differences from `against`, their mean and its 95 % interval, in points of percent."
     frame = runs(source)
     frame = frame[frame.reported]
-    figure = 'test_acc' if pick=='last' else f'test_acc.{pick}'
-    cells = {m: by_seed(frame[frame.method==m], figure) for m in [*methods_in(frame), against]}
-    rows = {m: paired(cells[m], cells[against]) for m in cells if m!=against}
-    plot_paired({m: d for m,d in rows.items() if d}, ax, lambda m: line_style(m)['color'])
+    def cell(method): return by_seed(frame[frame.method==method], _figure_at(pick))
+    reference = cell(against)
+    rivals = [m for m in methods_in(frame) if m!=against]
+    rows = {m: paired(cell(m), reference) for m in rivals}
+    rows = {m: d for m,d in rows.items() if d}
+    plot_paired(rows, ax, _line_colour)
     ax.set_xlabel(f'test accuracy less that of {against}, points')
+
+def _line_colour(method): return line_style(method)['color']

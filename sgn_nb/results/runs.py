@@ -41,14 +41,15 @@ _CIFAR = {'net': 'wrn28_2', 'epochs': 600, 'n_train': None}
 _WHOLE = {'n_train': None, 'image_size': None}
 _CLOTHING = _WHOLE | {'net': 'resnet50', 'epochs': 10, 'balanced': 265_664}
 _WEBVISION = _WHOLE | {'net': 'inception_resnet_v2', 'epochs': 600, 'balanced': None}
-PAPER_SCALE = {'cifar10': _CIFAR, 'cifar100': _CIFAR, 'clothing1m': _CLOTHING, 'webvision': _WEBVISION}
+PAPER_SCALE = {'cifar10': _CIFAR, 'cifar100': _CIFAR,
+               'clothing1m': _CLOTHING, 'webvision': _WEBVISION}
 
 def at_paper_scale(
     spec:Spec,  # of one run
 )->bool:
     "Whether its numbers may stand beside the paper's."
     if spec.dataset not in PAPER_SCALE: return False
-    return all(getattr(spec, k)==v for k,v in PAPER_SCALE[spec.dataset].items())
+    return PAPER_SCALE[spec.dataset].items() <= vars(spec).items()
 
 # %% ../../nbs/api/results/00_runs.ipynb #fcdfbab6
 def runs(
@@ -56,40 +57,68 @@ def runs(
 ):              # a pandas DataFrame
     "A row for each run and predictor; shares are 0..1, `test_acc` is of the last epoch, `test_acc.best_val` of the one that noisy validation chooses."
     if isinstance(source, pd.DataFrame): return source
-    rows = [row for r in _records(source) for row in _rows(r)]
+    rows = [row for record in _records(source) for row in _rows(record)]
     frame = pd.DataFrame(rows)
-    missing = [c for c in _ALWAYS if c not in frame]
-    return frame.assign(**{c: pd.Series(dtype=float) for c in missing}) if missing else frame
+    for column in _ALWAYS:
+        if column not in frame:
+            frame[column] = pd.Series(dtype=float)
+    return frame
 
 _ALWAYS = ('id', 'dataset', 'method', 'noise_name', 'seed', 'labels', 'predictor', 'reported',
            'whole', 'reweight', 'correct', 'scale', 'realised_rate', 'seconds',
            'test_acc', 'test_acc.best_val', 'test_acc.oracle', 'val_acc', 'memorised', 'corrected')
 
-def _records(source): return load_records(source) if isinstance(source, (str, Path)) else source
+def _records(source):
+    is_place = isinstance(source, (str, Path))
+    return load_records(source) if is_place else source
 
 # %% ../../nbs/api/results/00_runs.ipynb #bc9f03ae
 def _rows(record):
     "A dict for each predictor of a run."
-    spec,env = vars(record.spec),record.env
-    settings = {f'settings.{k}': v for k,v in record.spec.settings.items()}
-    reweight,correct = parts(record.spec)
-    group = {'noise_name': noise_name(record.spec), 'scale': scale(record.spec)}
-    group['paper_scale'] = at_paper_scale(record.spec)
-    switches = {'reweight': reweight, 'correct': correct, 'whole': reweight and correct}
-    data = {k: getattr(record, k) for k in ('labels', 'pixels', 'realised_rate')}
-    seconds = {f'seconds.{k}': v for k,v in env.get('seconds', {}).items()}
-    cost = {'seconds': sum(seconds.values()), **seconds} if seconds else {}
-    machine = {k: env[k] for k in ('device', 'cores', 'threads', 'commit') if k in env}
-    run = {'id': record.id} | spec | settings | group | switches | data | machine | cost
+    spec = record.spec
+    run = {'id': record.id}
+    run |= vars(spec)
+    run |= _prefixed('settings', spec.settings)
+    run |= {'noise_name': noise_name(spec), 'scale': scale(spec)}
+    run['paper_scale'] = at_paper_scale(spec)
+    run |= _switches(spec)
+    for name in ('labels', 'pixels', 'realised_rate'):
+        run[name] = getattr(record, name)
+    run |= _machine(record.env)
+    readings = _readings(record)
+    return [run | reading | _figures(record, reading['predictor']) for reading in readings]
+
+def _prefixed(prefix, values): return {f'{prefix}.{k}': v for k,v in values.items()}
+
+def _switches(spec):
+    "Which parts of SGN are on."
+    reweight,correct = parts(spec)
+    return {'reweight': reweight, 'correct': correct, 'whole': reweight and correct}
+
+def _machine(env):
+    "Where a run was made, and what it cost."
+    names = ('device', 'cores', 'threads', 'commit')
+    machine = {name: env[name] for name in names if name in env}
+    seconds = env.get('seconds', {})
+    if not seconds: return machine
+    total = {'seconds': sum(seconds.values())}
+    return machine | total | _prefixed('seconds', seconds)
+
+def _readings(record):
+    "The predictors that were scored; the last is the one that tables report."
     names = record.predictors('test_acc') or record.predictors('val_acc')
-    return [run | {'predictor': p, 'reported': p==names[-1]} | _figures(record, p) for p in names]
+    return [{'predictor': p, 'reported': p==names[-1]} for p in names]
 
 # %% ../../nbs/api/results/00_runs.ipynb #1dbd0da8
 def _of_predictor(row, predictor):
     "The numbers of a row of a curve that are one predictor's, under their names without it."
     end = f'/{predictor}'
-    numbers = {k: v for k,v in row.items() if not isinstance(v, list)}
-    return {k.removesuffix(end): v for k,v in numbers.items() if k.endswith(end)}
+    numbers = {}
+    for name,value in row.items():
+        is_number = not isinstance(value, list)
+        if is_number and name.endswith(end):
+            numbers[name.removesuffix(end)] = value
+    return numbers
 
 def _figures(record, predictor):
     "The last epoch's figures of one predictor, and its accuracies at the epochs chosen otherwise: `test_acc.best_val`."
@@ -98,8 +127,9 @@ def _figures(record, predictor):
     for pick,metric in (('best_val', 'val_acc'), ('oracle', 'test_acc')):
         if metric not in figures: continue
         for k in accuracies:
-            row = record.row(predictor, pick, k.split('_')[0])
-            figures[f'{k}.{pick}'] = row[f'{k}/{predictor}']
+            split = k.split('_')[0]
+            row = record.row(predictor, pick, split)
+            figures[f'{k}.{pick}'] = _of_predictor(row, predictor)[k]
     return figures
 
 # %% ../../nbs/api/results/00_runs.ipynb #f8c01a8d
@@ -126,18 +156,20 @@ def curves(
 ):              # a pandas DataFrame
     "A row for each run, predictor and epoch; `epoch` counts the passes done."
     rows = []
-    for r in _records(source):
-        names = r.predictors('test_acc') or r.predictors('val_acc')
-        for p in names:
-            run = {'id': r.id, 'method': r.spec.method, 'seed': r.spec.seed, 'noise_name': noise_name(r.spec)}
-            run |= {'predictor': p, 'reported': p==names[-1]}
-            rows += [run | _epoch(row, p) for row in r.curve]
+    for record in _records(source):
+        spec = record.spec
+        run = {'id': record.id, 'method': spec.method, 'seed': spec.seed}
+        run['noise_name'] = noise_name(spec)
+        for reading in _readings(record):
+            p = reading['predictor']
+            rows += [run | reading | _epoch(row, p) for row in record.curve]
     return pd.DataFrame(rows)
 
 def _epoch(row, predictor):
     "The figures of an epoch that are one predictor's, or nobody's."
     nobodys = {k: v for k,v in row.items() if '/' not in k}
-    return nobodys | _of_predictor(row, predictor) | {'epoch': row['epoch']+1}
+    figures = nobodys | _of_predictor(row, predictor)
+    return figures | {'epoch': row['epoch']+1}
 
 # %% ../../nbs/api/results/00_runs.ipynb #04fb6730
 _CSV = ['id', 'dataset', 'noise_name', 'method', 'reweight', 'correct', 'seed', 'predictor',
@@ -150,17 +182,23 @@ def runs_csv(
 )->str:
     "A row a run, as CSV: accuracies of the predictor that tables report, by how the epoch was chosen, and `net`'s at the last epoch."
     frame = runs(source)
-    net = frame[frame.predictor=='net'].set_index('id').test_acc
+    is_net = frame.predictor=='net'
+    net = frame[is_net].set_index('id').test_acc
     rows = frame[frame.reported]
-    rows = rows.assign(net=rows.id.map(net), seconds=rows.seconds.round(2))[_CSV]
-    return rows.rename(columns=_SHORT).to_csv(index=False, lineterminator='\n')
+    seconds = rows.seconds.round(2)
+    rows = rows.assign(net=rows.id.map(net), seconds=seconds)
+    rows = rows[_CSV].rename(columns=_SHORT)
+    return rows.to_csv(index=False, lineterminator='\n')
 
 def write_csv(
     folder,  # of `.jsonl` files
     out,     # folder of the CSVs
 )->list:     # their paths
     "`OUT/NAME_runs.csv` for each `NAME.jsonl` of runs."
-    paths = {Path(out)/f'{f.stem}_runs.csv': runs_csv(f) for f in archives(folder)}
-    for path,text in paths.items():
+    paths = []
+    for archive in archives(folder):
+        text = runs_csv(archive)
+        path = Path(out)/f'{archive.stem}_runs.csv'
         with atomic_write(path) as tmp: tmp.write_text(text, encoding='utf-8')
-    return list(paths)
+        paths.append(path)
+    return paths
