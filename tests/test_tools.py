@@ -42,7 +42,7 @@ def test_counts_notebooks_and_tests(toy):
         'def test_b(): pytest.skip("why")\ndef test_c(): assert 0\n')
     rc, last, said = count_all(toy)
     assert (rc, last) == (1, '2 passed, 2 failed, 1 skipped')
-    assert 'ok     00_good' in said and 'FAILED 01_bad' in said and 'one is not two' in said
+    assert 'ok     nbs/00_good' in said and 'FAILED nbs/01_bad' in said and 'one is not two' in said
 
 def test_flags_and_drafts(toy):
     "Flagged cells run only when asked for; drafts, checkpoints and processed copies never do."
