@@ -2,10 +2,11 @@
 import base64
 import json
 import shutil
+import subprocess
 import sys
 import pytest
 import yaml
-from conftest import ROOT, run
+from conftest import ROOT, posix, run
 
 PNG = base64.b64encode(b'\x89PNG toy').decode()
 
@@ -95,3 +96,35 @@ def test_sidebar_from_folders(toy):
         'section: Data', 'api/data/00_a.ipynb', 'api/data/01_b.ipynb', 'section: Zoo',
         'zoo/00_z.ipynb']
     assert yaml.safe_load(made)['website']['sidebar']['contents'][0] == 'index.ipynb'
+
+class Colab:
+    "What a notebook's first cell asks of Colab, with a `git` and a `pip` of its own; `.log` has all."
+    def __init__(self, pip='true'):
+        self.log = []
+        self.tools = f'git() {{ for last; do :; done; mkdir "$last"; }}; pip() {{ {pip}; }}; '
+    def __str__(self): return '<google.colab._shell.Shell object>'
+    def system(self, command):
+        self.log.append('installs')
+        subprocess.run(['sh', '-c', self.tools + command])
+    def run_line_magic(self, *words): self.log.append(' '.join(words))
+
+@posix
+def test_colab_after_a_restart(tmp_path):
+    """The first cell fetches once, changes the folder always, tries again after a failure, and does
+    nothing elsewhere."""
+    sys.path.insert(0, str(ROOT/'tools'))
+    from make_colab import cells
+    cfg = dict(git_url='https://example.org/me/toy', repo='toy', branch='main')
+    source = ''.join(cells('lessons/00_a.ipynb', cfg)[1]['source'])
+    source = source.replace('/content', str(tmp_path))
+    def run_cell(shell):
+        exec(source, {'get_ipython': lambda: shell})
+        return shell.log
+    goes = f'cd {tmp_path}/toy/nbs/lessons'
+    assert run_cell(Colab(pip='false')) == ['installs', goes]
+    assert not (tmp_path/'toy').exists()
+    assert run_cell(Colab()) == ['installs', goes]
+    assert run_cell(Colab()) == [goes]
+    class Lab(Colab):
+        def __str__(self): return '<ipykernel.zmqshell.ZMQInteractiveShell object>'
+    assert run_cell(Lab()) == []

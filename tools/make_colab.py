@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = 'Lessons', 'Results'
 BADGE = '[![Open in Colab]'
-ON_COLAB = 'except ImportError:  # on Colab'
+ON_COLAB = '  # on Colab'
 
 
 def notebooks():
@@ -34,15 +34,19 @@ def cells(name, cfg):
     colab = git.replace('https://github.com', 'https://colab.research.google.com/github')
     badge = f"{BADGE}({picture})]({colab}/blob/{cfg['branch']}/nbs/{name})"
     # The whole repository, since notebooks read records and stored values that no wheel holds.
-    install = f'git clone -q --depth 1 {git} && pip install -q "./{repo}[lessons]"'
-    fetch = f'''#| hide
+    # A restart keeps the clone and what is installed; an installation that fails keeps neither.
+    clone = f'/content/{repo}'
+    set_up = f'''#| hide
 #| eval: false
-try: import {cfg['lib_name']}
-{ON_COLAB}
-    get_ipython().system('{install}')
-    get_ipython().run_line_magic('cd', '{repo}/{folder}')'''
+if 'google.colab' in str(get_ipython()):{ON_COLAB}
+    from pathlib import Path
+    fetch = 'git clone -q --depth 1 {git} {clone}'
+    install = 'pip install -q "{clone}[lessons]"'
+    if not Path('{clone}').exists():
+        get_ipython().system(f'{{fetch}} && {{install}} || rm -rf {clone}')
+    get_ipython().run_line_magic('cd', '{clone}/{folder}')'''
     return [cell('markdown', name, badge),
-            cell('code', name, fetch, execution_count=None, outputs=[])]
+            cell('code', name, set_up, execution_count=None, outputs=[])]
 
 def is_title(cell): return cell['cell_type'] == 'markdown' and cell['source'][0].startswith('# ')
 
