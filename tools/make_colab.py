@@ -17,14 +17,14 @@ def notebooks():
     "The notebooks of these sections of the sidebar."
     text = (ROOT/'nbs/sidebar.yml').read_text(encoding='utf-8')
     parts = re.split(r'- section: *(.+)\n', text)
-    listed = [block for name, block in zip(parts[1::2], parts[2::2]) if name in SECTIONS]
-    return re.findall(r'- (\S+\.ipynb)', ''.join(listed))
+    blocks = [block for name, block in zip(parts[1::2], parts[2::2]) if name in SECTIONS]
+    return re.findall(r'- (\S+\.ipynb)', ''.join(blocks))
 
-def cell(kind, name, source, **more):
+def cell(kind, name, source, **fields):
     "A cell whose id follows from the notebook's name, so that it stays the same."
     digest = hashlib.sha256(f'colab {kind} {name}'.encode()).hexdigest()
     return dict(cell_type=kind, id=digest[:8], metadata={},
-                source=source.splitlines(keepends=True), **more)
+                source=source.splitlines(keepends=True), **fields)
 
 def cells(name, cfg):
     "The two cells of the notebook `name`, a path below `nbs/`: every URL from settings.ini."
@@ -55,12 +55,12 @@ def is_made(cell):
     source = ''.join(cell['source'])
     return source.startswith(BADGE) or ON_COLAB in source
 
-def add_cells(path, made):
+def add_cells(path, new):
     "Put the cells below the title; those of an earlier run go."
     nb = json.loads(path.read_text(encoding='utf-8'))
     rest = [cell for cell in nb['cells'] if not is_made(cell)]
-    below = 1 + next(n for n, cell in enumerate(rest) if is_title(cell))
-    nb['cells'] = rest[:below] + made + rest[below:]
+    place = 1 + next(n for n, cell in enumerate(rest) if is_title(cell))
+    nb['cells'] = rest[:place] + new + rest[place:]
     text = json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True)
     path.write_text(f'{text}\n', encoding='utf-8')
 
