@@ -66,9 +66,9 @@ def readme(nb, cfg, images, folder):
         pngs[-1].write_bytes(png)
         return relative(pngs[-1])
     for cell in nb['cells']:
-        src = text(cell['source'])
-        if cell['cell_type'] == 'markdown': parts.append(words(src, relative(images.parent)))
-        elif cell['cell_type'] == 'code' and not HIDE.search(src): parts += visible_parts(cell, picture)
+        kind, src = cell['cell_type'], text(cell['source'])
+        if kind == 'markdown': parts.append(words(src, relative(images.parent)))
+        elif kind == 'code' and not HIDE.search(src): parts += visible_parts(cell, picture)
     for old in set(images.glob('readme-*.png')) - set(pngs): old.unlink()
     parts = [part.strip() for part in parts if part.strip()]
     title, *rest = parts[0].split('\n\n', 1) if parts else [f"# {cfg['title']}"]
