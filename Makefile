@@ -8,34 +8,39 @@ comma  := ,
 export PYTHONUNBUFFERED = 1
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
-	@echo; echo "  make demo PYTHON=python3.12    with another Python (>= $(MIN))"
-	@echo "  make demo PIP_EXTRA_INDEX_URL=...    a far smaller download, for Linux without a GPU:"
-	@echo "                                 the address that pytorch.org/get-started names for the CPU"
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  make demo PYTHON=python3.12         with another Python (>= $(MIN))"
+	@echo "  make demo PIP_EXTRA_INDEX_URL=...   a far smaller download, for Linux without a GPU:"
+	@echo "                                      the address that pytorch.org/get-started names"
 
-demo: $(VENV)/.run ## cross-entropy and SGN on digits, 40 % of the labels scrambled (ARGS="..." goes to sgn_demo)
+demo: $(VENV)/.run ## cross-entropy and SGN on digits, 40 % of the labels wrong (ARGS for sgn_demo)
 	@$(PY) $(VENV)/bin/sgn_demo $(ARGS)
 
-test: $(VENV)/.dev $(addprefix $(VENV)/.,$(filter integrations,$(FLAGS))) ## every notebook's tests and those in tests/ (FLAGS="slow gpu data integrations" for more)
+EXTRAS := $(addprefix $(VENV)/.,$(filter integrations,$(FLAGS)))
+test: $(VENV)/.dev $(EXTRAS) ## all notebooks and tests/ (for more, FLAGS="slow gpu data integrations")
 	@$(PY) tools/test_all.py $(if $(FLAGS),--flags $(FLAGS))
 
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs $(ARGS)
 
-readme: $(VENV)/.dev ## README.md from nbs/index.ipynb; the sidebar from the folders; pyproject.toml, nbs/nbdev.yml and the Colab badges from settings.ini
+readme: $(VENV)/.dev ## README.md, sidebar, pyproject.toml, nbdev.yml, Colab badges: what is made
 	@$(PY) tools/make_pyproject.py
 	@$(PY) tools/make_sidebar.py
 	@$(PY) tools/make_colab.py
 	@$(PY) tools/make_readme.py
 	@$(PY) -c 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
 
-tables: $(VENV)/.run ## tables/ from the committed records, byte for byte; and their runs, a row each (*_runs.csv)
-	@for n in 1 4; do for f in md html tex csv; do $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables.jsonl --format $$f --out tables/digits_table$$n.$$f >/dev/null; done; done
+tables: $(VENV)/.run ## tables/ from the committed records, byte for byte; their runs, a row each
+	@for n in 1 4; do for f in md html tex csv; do \
+	  $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables.jsonl --format $$f \
+	    --out tables/digits_table$$n.$$f >/dev/null; done; done
 	@$(PY) -c 'from sgn_nb.results.runs import write_csv; write_csv("records", "tables")'
 
-bench: $(VENV)/.run ## records/speed/ on this machine, which should do nothing else (ARGS="..." goes to sgn_bench)
+bench: $(VENV)/.run ## records/speed/ on this machine, which should be idle (ARGS for sgn_bench)
 	@$(PY) $(VENV)/bin/sgn_bench --device cpu --out records/speed/bench_cpu.json $(ARGS)
-	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn --out records/speed/bench_cpu_fp32.json $(ARGS)
+	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn \
+	  --out records/speed/bench_cpu_fp32.json $(ARGS)
 	@$(PY) tools/overhead.py
 
 docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)

@@ -54,6 +54,8 @@ def copy(tmp_path):
 
 # Processes that start in milliseconds: forked, each anew, from one that has imported torch
 
+PRELOAD = 'pytest sgn_nb.apps.cli sgn_nb.experiments.runner sgn_nb.results.tables'.split()
+
 def child(log, script, *args):
     "The new process: what it says goes to `log`, then it does what `python script args` does."
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
@@ -71,7 +73,7 @@ def imported(tmp_path_factory):
         return multiprocessing.get_context('spawn')
     from multiprocessing import forkserver
     server = multiprocessing.get_context('forkserver')
-    server.set_forkserver_preload(['pytest', 'sgn_nb.apps.cli', 'sgn_nb.experiments.runner', 'sgn_nb.results.tables'])
+    server.set_forkserver_preload(PRELOAD)
     with pytest.MonkeyPatch.context() as m:
         for name in 'OMP_NUM_THREADS', 'IN_TEST': m.setenv(name, '1')
         m.setenv('SGN_CACHE', str(tmp_path_factory.mktemp('cache')))
@@ -82,16 +84,17 @@ def imported(tmp_path_factory):
 def start(imported, tmp_path_factory):
     """`start(script, *args)` is `python script args` as a `multiprocessing.Process`; `p.log` is the
     file of what it says."""
-    logs, started = tmp_path_factory.mktemp('logs'), []
+    logs = tmp_path_factory.mktemp('logs')
+    processes = []
     def start(script, *args):
-        log = logs/str(len(started))
+        log = logs/str(len(processes))
         p = imported.Process(target=child, args=(str(log), str(script), *map(str, args)))
         p.start()
         p.log = log
-        started.append(p)
+        processes.append(p)
         return p
     yield start
-    for p in started: p.kill()
+    for p in processes: p.kill()
 
 def ended(p):
     "Exit status of a process from `start`, once it has ended, and what it said."

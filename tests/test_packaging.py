@@ -37,19 +37,19 @@ def differences(a, b): return sorted(k for k in a.keys() | b.keys() if a.get(k) 
 
 def test_export_and_clean_leave_no_difference(copy):
     "Nobody edited a module by hand, and every notebook was cleaned before it was committed."
-    before = snapshot(copy)
+    original = snapshot(copy)
     for tool in 'nbdev_export', 'nbdev_clean': run(BIN/tool, cwd=copy)
-    assert differences(before, snapshot(copy)) == []
+    assert differences(original, snapshot(copy)) == []
 
 def test_readme_and_site_settings_are_made(copy):
     """README.md comes from index.ipynb, the sidebar from the folders, the other files from
     settings.ini: `make readme` was run."""
-    before = snapshot(copy)
+    original = snapshot(copy)
     for tool in 'make_pyproject', 'make_sidebar', 'make_colab', 'make_readme':
         run(sys.executable, f'tools/{tool}.py', cwd=copy)
     refresh = 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
     run(sys.executable, '-c', refresh, cwd=copy)
-    assert differences(before, snapshot(copy)) == []
+    assert differences(original, snapshot(copy)) == []
 
 def test_both_majors_of_nbdev_read_the_same_settings():
     "nbdev 2 reads settings.ini, nbdev 3 reads pyproject.toml; they agree on all that both know."
@@ -65,12 +65,12 @@ def test_both_majors_of_nbdev_read_the_same_settings():
                     reason='NBDEV3 must name an nbdev-export of nbdev 3')
 def test_nbdev_3_makes_the_same_modules(copy):
     "Byte for byte, but for the link to the site that nbdev 3 adds to the docstring of a module."
-    before = snapshot(copy)
+    original = snapshot(copy)
     run(os.environ['NBDEV3'], cwd=copy)
-    after = snapshot(copy)
-    for name in after:
-        if name.endswith('.py'): after[name] = re.sub(rb'\n\nDocs: \S+(?=""")', b'', after[name])
-    assert differences(before, after) == []
+    export = snapshot(copy)
+    for name in export:
+        if name.endswith('.py'): export[name] = re.sub(rb'\n\nDocs: \S+(?=""")', b'', export[name])
+    assert differences(original, export) == []
 
 @pytest.mark.parametrize('nb', NOTEBOOKS, ids=lambda p: p.stem)
 def test_imports_have_cells_of_their_own(nb):
@@ -98,17 +98,18 @@ def test_notebook_is_saved_executed(nb):
 
 def test_nothing_saved_names_this_machine():
     "Outputs, README and records hold no absolute path, no home and no host name."
-    saved = {p: p.read_text() for p in [ROOT/'README.md', *files(pattern='*.json'), *files(pattern='*.jsonl')]}
+    paths = [ROOT/'README.md', *files(pattern='*.json'), *files(pattern='*.jsonl')]
+    saved = {p: p.read_text() for p in paths}
     for nb in NOTEBOOKS:
         outputs = [o for c in cells(nb) for o in c.get('outputs', [])]
-        printed = [o.get('text', '') for o in outputs]
+        streams = [o.get('text', '') for o in outputs]
         data = [item for o in outputs for item in o.get('data', {}).items()]
-        shown = [value for kind, value in data if kind.startswith('text')]
-        saved[nb] = '\n'.join(map(text, printed + shown))
+        displays = [value for kind, value in data if kind.startswith('text')]
+        saved[nb] = '\n'.join(map(text, streams + displays))
     host, home = re.escape(socket.gethostname()), re.escape(str(Path.home()))
     folders = f'/home/|/root/|/work/|/tmp/|/Users/|{home}/'
-    here = re.compile(rf'{folders}|(?<![\w-]){host}(?![\w-])')
-    assert {p.name: m[0] for p, s in saved.items() if (m := here.search(s))} == {}
+    machine = re.compile(rf'{folders}|(?<![\w-]){host}(?![\w-])')
+    assert {p.name: m[0] for p, s in saved.items() if (m := machine.search(s))} == {}
 
 TEXTS = {'.py', '.md', '.yml', '.toml', '.ini', '.ipynb', '.in', ''}
 
@@ -120,10 +121,11 @@ def lines_with(pattern, skip=()):
 
 def test_the_owner_is_named_in_settings_alone():
     "Whoever forks changes one line: all other mentions are made from it."
-    made = {'settings.ini', 'pyproject.toml', 'README.md', 'nbdev.yml', '_modidx.py'}
+    made_files = {'settings.ini', 'pyproject.toml', 'README.md', 'nbdev.yml', '_modidx.py'}
     owner = re.compile(rf"github\.com/{CFG['user']}\b|\b{CFG['user']}\.github\.io")
     made_line = re.compile(r'colab\.research\.|git clone')  # by tools/make_colab.py
-    assert [name for name, line in lines_with(owner, made) if not made_line.search(line)] == []
+    lines = lines_with(owner, made_files)
+    assert [name for name, line in lines if not made_line.search(line)] == []
 
 def test_no_package_index_is_named():
     "Where pip finds packages is a setting of whoever installs, and of nobody else."
@@ -153,9 +155,9 @@ def test_the_tree_of_contributing_is_the_package():
     page = (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8')
     block = page.split('```\nsgn_nb/\n')[1].split('\nnbs/\n')[0]
     lines = [re.match(r'  (?:(\w+)/ +)?(\w+(?: \w+)*)', line) for line in block.splitlines()]
-    told = {f'{m[1]}.{name}' if m[1] else name for m in lines for name in m[2].split()}
+    names = {f'{m[1]}.{name}' if m[1] else name for m in lines for name in m[2].split()}
     modules = [p.relative_to(ROOT/'sgn_nb').with_suffix('') for p in files(ROOT/'sgn_nb', '*.py')]
-    assert told == {'.'.join(m.parts) for m in modules if m.name[0] != '_'}
+    assert names == {'.'.join(m.parts) for m in modules if m.name[0] != '_'}
 
 
 # What is published
@@ -197,16 +199,20 @@ for m in pkgutil.walk_packages(sgn_nb.__path__, 'sgn_nb.'):
     paths = [Path(line) for line in imported.stdout.splitlines()]
     assert paths and all(path.is_relative_to(tmp_path/'site') for path in paths), paths
 
-def needed(names):
+def applies(requirement):
+    "Here, and without an extra."
+    return not requirement.marker or requirement.marker.evaluate({'extra': ''})
+
+def requirements(names):
     "The distributions that these packages need, without extras, and all that those need in turn."
-    found = {}
+    names, dists = list(names), {}
     while names:
         name = names.pop()
-        if name in found: continue
-        found[name] = distribution(name)
-        requirements = map(Requirement, found[name].requires or [])
-        names += [q.name for q in requirements if not q.marker or q.marker.evaluate({'extra': ''})]
-    return found.values()
+        if name in dists: continue
+        dists[name] = distribution(name)
+        needs = map(Requirement, dists[name].requires or [])
+        names += [need.name for need in needs if applies(need)]
+    return dists.values()
 
 @pytest.fixture
 def clean(wheel, tmp_path):
@@ -217,7 +223,8 @@ def clean(wheel, tmp_path):
     code = 'import sysconfig; print(sysconfig.get_path("purelib"))'
     site = Path(run(python, '-c', code).stdout.strip())
     unpack(wheel, site)
-    for dist in needed([name for name in ALLOWED if name != 'tomli' or sys.version_info < (3, 11)]):
+    names = [name for name in ALLOWED if name != 'tomli' or sys.version_info < (3, 11)]
+    for dist in requirements(names):
         for part in {file.parts[0] for file in dist.files} - {'..', '__pycache__'}:
             if not (site/part).exists(): (site/part).symlink_to(dist.locate_file(part).absolute())
     return python
@@ -236,8 +243,8 @@ def test_wheel_trains_and_reports_without_extras(clean, tmp_path):
     assert list((tmp_path/'runs').glob('digits_*.json'))
     run(clean, ROOT/'tools/make_photos.py', tmp_path/'photos')
     run(clean, '-c', REPORT, cwd=tmp_path)
-    made = {p.name for p in (tmp_path/'label_report').iterdir()}
-    assert {'report.csv', 'corrected.csv', 'model.safetensors', 'report.html'} <= made
+    results = {p.name for p in (tmp_path/'label_report').iterdir()}
+    assert {'report.csv', 'corrected.csv', 'model.safetensors', 'report.html'} <= results
 
 @pytest.mark.parametrize('module', ['sgn_nb', 'sgn_nb.compositional'])
 def test_light_import(module):

@@ -2,10 +2,11 @@
 import base64
 import json
 import shutil
+import subprocess
 import sys
 import pytest
 import yaml
-from conftest import ROOT, run
+from conftest import ROOT, posix, run
 
 PNG = base64.b64encode(b'\x89PNG toy').decode()
 
@@ -35,14 +36,14 @@ def count_all(toy, *flags):
 def test_counts_notebooks_and_tests(toy):
     """Notebooks and pytest tests are added up, a failure is shown with its cell and ends with exit
     code 1."""
-    here = 'import os\nassert os.getcwd().endswith("nbs") and os.environ["IN_TEST"]'
-    toy('00_good.ipynb', code(here))
+    in_folder = 'import os\nassert os.getcwd().endswith("nbs") and os.environ["IN_TEST"]'
+    toy('00_good.ipynb', code(in_folder))
     toy('01_bad.ipynb', code('assert 1 == 2, "one is not two"'))
     (toy.root/'tests/test_toy.py').write_text('import pytest\ndef test_a(): pass\n'
         'def test_b(): pytest.skip("why")\ndef test_c(): assert 0\n')
-    rc, last, said = count_all(toy)
+    rc, last, output = count_all(toy)
     assert (rc, last) == (1, '2 passed, 2 failed, 1 skipped')
-    assert 'ok     00_good' in said and 'FAILED 01_bad' in said and 'one is not two' in said
+    for part in 'ok     nbs/00_good', 'FAILED nbs/01_bad', 'one is not two': assert part in output
 
 def test_flags_and_drafts(toy):
     "Flagged cells run only when asked for; drafts, checkpoints and processed copies never do."
@@ -67,15 +68,15 @@ def test_readme_from_a_notebook(toy):
         code('#| fig-cap: A line\nplot()', bar, shown(**{'image/png': PNG})), code('1+1', two))
     (toy.root/'nbs/images').mkdir()
     (toy.root/'nbs/images/readme-7.png').touch()  # of an earlier README
-    made = []
-    for _ in range(2):
+    def make():
         run(sys.executable, 'tools/make_readme.py', cwd=toy.root)
-        made.append((toy.root/'README.md').read_text())
-    assert made[0] == made[1]
+        return (toy.root/'README.md').read_text()
+    readme = make()
+    assert make() == readme
     for part in ('# toy', '> One line.', '(nbs/00_compositional.ipynb)', '(https://example.org)',
                  '![A line](nbs/images/readme-1.png)', '```python\n1+1\n```\n\n```\n2\n```'):
-        assert part in made[0], part
-    for o in 'default_exp', 'secret', '50%', '#|': assert o not in made[0], o
+        assert part in readme, part
+    for o in 'default_exp', 'secret', '50%', '#|': assert o not in readme, o
     assert [p.name for p in (toy.root/'nbs/images').iterdir()] == ['readme-1.png']
 
 def test_sidebar_from_folders(toy):
@@ -87,11 +88,43 @@ def test_sidebar_from_folders(toy):
         toy(f'{name}.ipynb', md('# x'))
     (toy.root/'nbs/images').mkdir()
     run(sys.executable, 'tools/make_sidebar.py', cwd=toy.root)
-    made = (toy.root/'nbs/sidebar.yml').read_text()
-    lines = [line.strip().removeprefix('- ') for line in made.splitlines()]
+    sidebar = (toy.root/'nbs/sidebar.yml').read_text()
+    lines = [line.strip().removeprefix('- ') for line in sidebar.splitlines()]
     assert [line for line in lines if 'section' in line or 'ipynb' in line] == [
         'index.ipynb', '00_loose.ipynb', 'section: Lessons', 'lessons/00_l.ipynb',
         'section: Reference', 'api/00_nets.ipynb', 'section: Base', 'api/base/00_e.ipynb',
         'section: Data', 'api/data/00_a.ipynb', 'api/data/01_b.ipynb', 'section: Zoo',
         'zoo/00_z.ipynb']
-    assert yaml.safe_load(made)['website']['sidebar']['contents'][0] == 'index.ipynb'
+    assert yaml.safe_load(sidebar)['website']['sidebar']['contents'][0] == 'index.ipynb'
+
+class Colab:
+    "What a notebook's first cell asks of Colab, with a fake `git` and `pip`; `.log` has it all."
+    def __init__(self, pip='true'):
+        self.log = []
+        self.tools = f'git() {{ for last; do :; done; mkdir "$last"; }}; pip() {{ {pip}; }}; '
+    def __str__(self): return '<google.colab._shell.Shell object>'
+    def system(self, command):
+        self.log.append('installs')
+        subprocess.run(['sh', '-c', self.tools + command])
+    def run_line_magic(self, *words): self.log.append(' '.join(words))
+
+@posix
+def test_colab_after_a_restart(tmp_path):
+    """The first cell fetches once, changes the folder always, tries again after a failure, and does
+    nothing elsewhere."""
+    sys.path.insert(0, str(ROOT/'tools'))
+    from make_colab import cells
+    cfg = dict(git_url='https://example.org/me/toy', repo='toy', branch='main')
+    source = ''.join(cells('lessons/00_a.ipynb', cfg)[1]['source'])
+    source = source.replace('/content', str(tmp_path))
+    def run_cell(shell):
+        exec(source, {'get_ipython': lambda: shell})
+        return shell.log
+    goes = f'cd {tmp_path}/toy/nbs/lessons'
+    assert run_cell(Colab(pip='false')) == ['installs', goes]
+    assert not (tmp_path/'toy').exists()
+    assert run_cell(Colab()) == ['installs', goes]
+    assert run_cell(Colab()) == [goes]
+    class Lab(Colab):
+        def __str__(self): return '<ipykernel.zmqshell.ZMQInteractiveShell object>'
+    assert run_cell(Lab()) == []

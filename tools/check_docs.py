@@ -44,8 +44,8 @@ def page_name(path):
 def find_notebooks():
     "Page -> notebook, for all notebooks that become a page."
     nbs = {p.relative_to(ROOT/'nbs'): p for p in sorted((ROOT/'nbs').rglob('*.ipynb'))}
-    shown = [path for path in nbs if not any(part[0] in '_.' for part in path.parts)]
-    return {page_name(path): nbs[path] for path in shown}
+    paths = [path for path in nbs if not any(part[0] in '_.' for part in path.parts)]
+    return {page_name(path): nbs[path] for path in paths}
 
 def find_pages(site):
     "Page -> its HTML file, in all folders but that of the site's libraries."
@@ -62,8 +62,8 @@ def markdown(cell):
 def count_formulas(part):
     "Those on lines of their own, and those in the text; code has none."
     part = re.sub(r'^```.*?^```|(`+)[^`]+?\1', '', part, flags=re.M | re.S).replace(r'\$', '')
-    part, shown = re.subn(r'\$\$.+?\$\$', '', part, flags=re.S)
-    return shown + len(re.findall(r'\$(?!\s)[^$]+?(?<!\s)\$(?!\d)', part))
+    part, displayed = re.subn(r'\$\$.+?\$\$', '', part, flags=re.S)
+    return displayed + len(re.findall(r'\$(?!\s)[^$]+?(?<!\s)\$(?!\d)', part))
 
 def formulas(nb):
     "How many formulas the notebook has, counted without any renderer."
@@ -77,8 +77,8 @@ def unless(holds, problem):
 class Handler(SimpleHTTPRequestHandler):
     "The site below a sub-path; nothing anywhere else."
     def translate_path(self, path):
-        below = path[len(SUB)-1:] if path.startswith(SUB) else '/not there'
-        return super().translate_path(below)
+        inside = path[len(SUB)-1:] if path.startswith(SUB) else '/not there'
+        return super().translate_path(inside)
     def log_message(self, *args): pass
 
 class Server(ThreadingHTTPServer):
@@ -86,11 +86,11 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, *args): pass
 
 class Check:
-    "A site, a browser, and what was found: `self.found[page]` is {check: problems}."
+    "A site, a browser, and the results: `self.results[page]` is {check: problems}."
     def __init__(self, site, browser):
         self.site = site
         self.browser = browser
-        self.found = defaultdict(dict)
+        self.results = defaultdict(dict)
         self.server = Server(('127.0.0.1', 0), partial(Handler, directory=str(site)))
         Thread(target=self.server.serve_forever, daemon=True).start()
         self.http = f'http://127.0.0.1:{self.server.server_port}{SUB}'
@@ -133,8 +133,8 @@ class Check:
 
     def is_elsewhere(self, href):
         "Whether a link leads to somebody else's site, or to a letter."
-        ours = href.startswith(self.http[:17])
-        return bool(re.match(r'https?:|mailto:', href)) and not ours
+        is_local = href.startswith(self.http[:17])
+        return bool(re.match(r'https?:|mailto:', href)) and not is_local
 
     def link(self, href):
         "What is wrong with a link, or None."
@@ -164,35 +164,36 @@ class Check:
         return page.locator('.search-result').count()
 
     def check(self, name):
-        "All checks of one page."
+        "All checks of one page: {check: problems}."
         page = self.check_server(name)
-        if not page: return
-        self.check_phone(name)
-        self.check_disk(name, page)
+        if page:
+            self.check_phone(name)
+            self.check_disk(name, page)
+        return self.results[name]
 
     def check_server(self, name):
         "By day and by night, from a server; returns what the page looks like."
-        found = self.found[name]
+        results = self.results[name]
         page, dark, wrong = self.visit(self.http, name, act=self.dark)
-        found['opens from a server, without errors or requests to others'] = wrong
+        results['opens from a server, without errors or requests to others'] = wrong
         if not page: return None
         n = page['formulas']
-        wanted = formulas(self.notebooks[name]) if name in self.notebooks else n
-        found['formulas are rendered'] = page['unrendered'] + unless(
-            wanted == n, f'{wanted} formulas in the notebook, {n} on the page')
-        found['figures decode'] = page['undecoded']
-        found['figures have more than one colour'] = page['blank']
-        found['figures have a text'] = page['unnamed']
+        source = formulas(self.notebooks[name]) if name in self.notebooks else n
+        results['formulas are rendered'] = page['unrendered'] + unless(
+            source == n, f'{source} formulas in the notebook, {n} on the page')
+        results['figures decode'] = page['undecoded']
+        results['figures have more than one colour'] = page['blank']
+        results['figures have a text'] = page['unnamed']
         problems = {self.link(href) for href in page['links']} - {None}
-        found['links lead somewhere'] = sorted(problems)
-        found['contrast by day'] = page['faint']
-        found['contrast by night'] = dark['faint']
+        results['links lead somewhere'] = sorted(problems)
+        results['contrast by day'] = page['faint']
+        results['contrast by night'] = dark['faint']
         shade = page['background']
-        found['dark mode switches'] = unless(shade != dark['background'],
+        results['dark mode switches'] = unless(shade != dark['background'],
                                              f'the background stays {shade}')
         size = (self.site/name).stat().st_size/1e6
-        found['size'] = unless(size <= MB, f'{size:.2f} MB, more than {MB}')
-        found['does not jump'] = self.jump(page)
+        results['size'] = unless(size <= MB, f'{size:.2f} MB, more than {MB}')
+        results['does not jump'] = self.jump(page)
         return page
 
     @staticmethod
@@ -201,23 +202,23 @@ class Check:
         return unless(shift <= JUMP, f'layout shift {shift:.2f}, more than {JUMP}')
 
     def check_phone(self, name):
-        found = self.found[name]
+        results = self.results[name]
         page, _, wrong = self.visit(self.http, name, width=PHONE)
-        found['opens on a phone'] = wrong
+        results['opens on a phone'] = wrong
         if not page: return
         wide = page['wide']
-        cut = [f'cut off: {what}' for what in page['cut']]
-        found['fits a phone'] = unless(wide <= 0, f'{wide} px wider than {PHONE}') + cut
-        found['does not jump on a phone'] = self.jump(page)
+        cut = [f'cut off: {start}' for start in page['cut']]
+        results['fits a phone'] = unless(wide <= 0, f'{wide} px wider than {PHONE}') + cut
+        results['does not jump on a phone'] = self.jump(page)
 
-    def check_disk(self, name, served):
-        found = self.found[name]
+    def check_disk(self, name, online):
+        results = self.results[name]
         page, hits, wrong = self.visit(self.site.as_uri() + '/', name, act=self.search)
-        found['opens from the disk'] = wrong
+        results['opens from the disk'] = wrong
         if not page: return
-        n, wanted = page['formulas'], served['formulas']
-        found['formulas are rendered from the disk'] = unless(n == wanted, f'{n} of {wanted}')
-        found['search finds a word'] = unless(hits, f'no result for {WORD!r}')
+        n, total = page['formulas'], online['formulas']
+        results['formulas are rendered from the disk'] = unless(n == total, f'{n} of {total}')
+        results['search finds a word'] = unless(hits, f'no result for {WORD!r}')
 
     def reference(self):
         """Every public name has a heading to link to and a link to its source; where the text names
@@ -228,7 +229,13 @@ class Check:
             for qualified, (target, py) in names.items():
                 name = qualified.removeprefix(f'{module}.')
                 if '.' in name or name.startswith('_'): continue
-                self.found['reference'][qualified] = self.signature(name, target, py)
+                self.results['reference'][qualified] = self.signature(name, target, py)
+        return self.results['reference']
+
+    def notebooks_have_pages(self):
+        missing = sorted(self.notebooks.keys() - self.ids.keys())
+        self.results['site']['has a page for each notebook'] = missing
+        return self.results['site']
 
     def signature(self, name, target, py):
         "What is wrong with the place where a public name is explained."
@@ -240,17 +247,20 @@ class Check:
                 + unless(re.search(source, html), f'{page} shows no signature with a source link'))
 
 
-def show(name, bad):
-    "A page, and the first eight problems of each check that failed."
-    print(f"{'FAILED' if bad else 'ok    '} {name}")
-    for what, problems in bad.items():
+def show(name, results):
+    "A page, and the first eight problems of each check that failed; returns how many did."
+    bad = {title: problems for title, problems in results.items() if problems}
+    print(f"{'FAILED' if bad else 'ok    '} {name}", flush=True)
+    for title, problems in bad.items():
         more = f' and {len(problems)-8} more' if len(problems) > 8 else ''
-        print(f"       {what}: {'; '.join(problems[:8])}{more}")
+        print(f"       {title}: {'; '.join(problems[:8])}{more}", flush=True)
+    return len(bad)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('site', nargs='?', type=Path, default=ROOT/'_docs')
-    p.add_argument('--pages', nargs='+', metavar='PAGE', help='only these, such as lessons/ema.html')
+    p.add_argument('--pages', nargs='+', metavar='PAGE',
+                   help='only these, such as lessons/ema.html')
     a = p.parse_args()
     site = a.site.resolve()
     if not (site/'index.html').exists(): sys.exit(f'{a.site} holds no site: make docs')
@@ -259,19 +269,14 @@ def main():
         sys.exit(f"none of {', '.join(BROWSERS)} found: "
                  'apt-get install --no-install-recommends chromium fonts-dejavu-core')
     from playwright.sync_api import sync_playwright
+    failed = 0
     with sync_playwright() as pw:
         check = Check(site, pw.chromium.launch(executable_path=program, args=FLAGS))
-        for name in a.pages or sorted(check.ids): check.check(name)
+        for name in a.pages or sorted(check.ids): failed += show(name, check.check(name))
     if not a.pages:
-        check.reference()
-        missing = sorted(check.notebooks.keys() - check.ids.keys())
-        check.found['site']['has a page for each notebook'] = missing
-    passed = failed = 0
-    for name, found in check.found.items():
-        bad = {what: problems for what, problems in found.items() if problems}
-        passed += len(found) - len(bad)
-        failed += len(bad)
-        show(name, bad)
+        failed += show('reference', check.reference())
+        failed += show('site', check.notebooks_have_pages())
+    passed = sum(map(len, check.results.values())) - failed
     print(f'{passed} passed, {failed} failed', flush=True)
     sys.exit(bool(failed or not passed))
 

@@ -10,21 +10,21 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = 'Lessons', 'Results'
 BADGE = '[![Open in Colab]'
-ON_COLAB = 'except ImportError:  # on Colab'
+ON_COLAB = '  # on Colab'
 
 
 def notebooks():
     "The notebooks of these sections of the sidebar."
     text = (ROOT/'nbs/sidebar.yml').read_text(encoding='utf-8')
     parts = re.split(r'- section: *(.+)\n', text)
-    listed = [block for name, block in zip(parts[1::2], parts[2::2]) if name in SECTIONS]
-    return re.findall(r'- (\S+\.ipynb)', ''.join(listed))
+    blocks = [block for name, block in zip(parts[1::2], parts[2::2]) if name in SECTIONS]
+    return re.findall(r'- (\S+\.ipynb)', ''.join(blocks))
 
-def cell(kind, name, source, **more):
+def cell(kind, name, source, **fields):
     "A cell whose id follows from the notebook's name, so that it stays the same."
     digest = hashlib.sha256(f'colab {kind} {name}'.encode()).hexdigest()
     return dict(cell_type=kind, id=digest[:8], metadata={},
-                source=source.splitlines(keepends=True), **more)
+                source=source.splitlines(keepends=True), **fields)
 
 def cells(name, cfg):
     "The two cells of the notebook `name`, a path below `nbs/`: every URL from settings.ini."
@@ -34,15 +34,19 @@ def cells(name, cfg):
     colab = git.replace('https://github.com', 'https://colab.research.google.com/github')
     badge = f"{BADGE}({picture})]({colab}/blob/{cfg['branch']}/nbs/{name})"
     # The whole repository, since notebooks read records and stored values that no wheel holds.
-    install = f'git clone -q --depth 1 {git} && pip install -q "./{repo}[lessons]"'
-    fetch = f'''#| hide
+    # A restart keeps the clone and what is installed; an installation that fails keeps neither.
+    clone = f'/content/{repo}'
+    set_up = f'''#| hide
 #| eval: false
-try: import {cfg['lib_name']}
-{ON_COLAB}
-    get_ipython().system('{install}')
-    get_ipython().run_line_magic('cd', '{repo}/{folder}')'''
+if 'google.colab' in str(get_ipython()):{ON_COLAB}
+    from pathlib import Path
+    fetch = 'git clone -q --depth 1 {git} {clone}'
+    install = 'pip install -q "{clone}[lessons]"'
+    if not Path('{clone}').exists():
+        get_ipython().system(f'{{fetch}} && {{install}} || rm -rf {clone}')
+    get_ipython().run_line_magic('cd', '{clone}/{folder}')'''
     return [cell('markdown', name, badge),
-            cell('code', name, fetch, execution_count=None, outputs=[])]
+            cell('code', name, set_up, execution_count=None, outputs=[])]
 
 def is_title(cell): return cell['cell_type'] == 'markdown' and cell['source'][0].startswith('# ')
 
@@ -51,12 +55,12 @@ def is_made(cell):
     source = ''.join(cell['source'])
     return source.startswith(BADGE) or ON_COLAB in source
 
-def add_cells(path, made):
+def add_cells(path, new):
     "Put the cells below the title; those of an earlier run go."
     nb = json.loads(path.read_text(encoding='utf-8'))
     rest = [cell for cell in nb['cells'] if not is_made(cell)]
-    below = 1 + next(n for n, cell in enumerate(rest) if is_title(cell))
-    nb['cells'] = rest[:below] + made + rest[below:]
+    place = 1 + next(n for n, cell in enumerate(rest) if is_title(cell))
+    nb['cells'] = rest[:place] + new + rest[place:]
     text = json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True)
     path.write_text(f'{text}\n', encoding='utf-8')
 

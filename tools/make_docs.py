@@ -20,7 +20,9 @@ STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
 # A page opened from the disk may load a script, but not fetch a file.
 LOAD = '''index = await new Promise((done, fail) => {
         const s = document.createElement("script");
-        s.src = offset + "search.js"; s.onload = () => done(window.searchIndex); s.onerror = fail;
+        s.src = offset + "search.js";
+        s.onload = () => done(window.searchIndex);
+        s.onerror = fail;
         document.head.append(s);
       });'''
 
@@ -143,18 +145,19 @@ def main():
     proc = proc_nbs(n_workers=2, force=True)
     for nb in proc.rglob('*.ipynb'): mend(nb)
     layout.KATEX = FORMULAS  # not a server's; `finish` makes it relative to each page
-    made = Site(config.load(proc), quiet=True)
-    made.build()
-    if made.broken:
-        sys.exit('broken links:\n' + '\n'.join(f'{src}: {href}' for src, href in made.broken))
+    docs = Site(config.load(proc), quiet=True)
+    docs.build()
+    if docs.broken:
+        links = [f'{src}: {href}' for src, href in docs.broken]
+        sys.exit('\n'.join(['broken links:', *links]))
 
-    pages = find_pages(made.out)
-    add_katex(maths, made.out/'site_libs')
-    work_offline(made.out)
-    finish_pages(pages, made.project.website['site-url'])
-    (made.out/'.nojekyll').touch()  # GitHub Pages: serve the files as they are
+    pages = find_pages(docs.out)
+    add_katex(maths, docs.out/'site_libs')
+    work_offline(docs.out)
+    finish_pages(pages, docs.project.website['site-url'])
+    (docs.out/'.nojekyll').touch()  # GitHub Pages: serve the files as they are
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
-    shutil.move(made.out, ROOT/'_docs')
+    shutil.move(docs.out, ROOT/'_docs')
     print(f'{len(pages)} pages in _docs/: open _docs/index.html')
 
 if __name__ == '__main__': main()

@@ -16,7 +16,8 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "{lib_name}"
 requires-python = ">={min_python}"
-dynamic = ["keywords", "description", "version", "dependencies", "optional-dependencies", "readme", "license", "authors", "classifiers", "entry-points", "scripts"]
+dynamic = ["authors", "classifiers", "dependencies", "description", "entry-points", "keywords",
+           "license", "optional-dependencies", "readme", "scripts", "version"]
 
 [project.urls]
 Source = "{git_url}"

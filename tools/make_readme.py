@@ -4,13 +4,14 @@ import argparse
 import base64
 import json
 import os
+import posixpath
 import re
 from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HIDE = re.compile(r'^\s*#\|\s*(hide|default_exp|include:\s*false)\b', re.M)
-LINK = re.compile(r'(\]\()(?!\w+:|[#/])')  # a relative link's start: it is relative to the notebook
+LINK = re.compile(r'(?<=\]\()(?!\w+:|[#/])[^)\s]+')  # one that is relative to the notebook
 
 
 def text(x): return x if isinstance(x, str) else ''.join(x)
@@ -41,10 +42,11 @@ def output(out, src, picture):
 
 def words(src, folder):
     "Markdown with its links relative to the README; code in the prose stays as it is."
+    def move(link): return posixpath.normpath(f'{folder}/{link[0]}')
     fences = re.split(r'(^```.*?^```)', src, flags=re.M | re.S)
-    return ''.join(s if s.startswith('```') else LINK.sub(rf'\1{folder}/', s) for s in fences)
+    return ''.join(s if s.startswith('```') else LINK.sub(move, s) for s in fences)
 
-def shown(cell, picture):
+def visible_parts(cell, picture):
     "A code cell's source and outputs, as far as its directives let them be seen."
     src = text(cell['source'])
     code = re.sub(r'^\s*#\|.*\n?', '', src, flags=re.M).strip()
@@ -52,20 +54,21 @@ def shown(cell, picture):
     if option(src, 'output') != 'false': parts += [output(o, src, picture) for o in cell['outputs']]
     return parts
 
-def readme(nb, cfg, images, here):
-    """The README's text; pictures are written into `images`, links are made relative to the folder
-    `here`."""
-    pngs, parts = [], []
-    def relative(path): return Path(os.path.relpath(path, here)).as_posix()
+def readme(nb, cfg, images, folder):
+    """The README's text; pictures are written into `images`, links are made relative to the
+    `folder`."""
+    pngs = []
+    parts = []
+    def relative(path): return Path(os.path.relpath(path, folder)).as_posix()
     def picture(png):
         pngs.append(images/f'readme-{len(pngs) + 1}.png')
         images.mkdir(parents=True, exist_ok=True)
         pngs[-1].write_bytes(png)
         return relative(pngs[-1])
     for cell in nb['cells']:
-        src = text(cell['source'])
-        if cell['cell_type'] == 'markdown': parts.append(words(src, relative(images.parent)))
-        elif cell['cell_type'] == 'code' and not HIDE.search(src): parts += shown(cell, picture)
+        kind, src = cell['cell_type'], text(cell['source'])
+        if kind == 'markdown': parts.append(words(src, relative(images.parent)))
+        elif kind == 'code' and not HIDE.search(src): parts += visible_parts(cell, picture)
     for old in set(images.glob('readme-*.png')) - set(pngs): old.unlink()
     parts = [part.strip() for part in parts if part.strip()]
     title, *rest = parts[0].split('\n\n', 1) if parts else [f"# {cfg['title']}"]
@@ -81,7 +84,7 @@ def main():
     config = ConfigParser(delimiters=['='])
     config.read(a.settings, encoding='utf-8')
     nb = json.loads(a.notebook.read_text(encoding='utf-8'))
-    made = readme(nb, config['DEFAULT'], a.notebook.parent/'images', a.readme.parent)
-    a.readme.write_text(made, encoding='utf-8')
+    markdown = readme(nb, config['DEFAULT'], a.notebook.parent/'images', a.readme.parent)
+    a.readme.write_text(markdown, encoding='utf-8')
 
 if __name__ == '__main__': main()

@@ -1,5 +1,5 @@
-"""nbs/sidebar.yml from the folders of `nbs/`: a section for each reader, and in the reference one for
-each package."""
+"""nbs/sidebar.yml from the folders of `nbs/`: a section for each reader, and in the reference one
+for each package."""
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,11 +18,11 @@ def notebooks(folder): return sorted(p for p in folder.glob('*.ipynb') if not is
 def subfolders(folder, titles):
     """The folders that hold notebooks, in the order of `titles`; one without a title comes last,
     under its own name."""
-    below = [p for p in folder.iterdir() if p.is_dir() and not is_draft(p)]
-    found = [p for p in below if any(p.rglob('*.ipynb'))]
-    place = {name: k for k, name in enumerate(titles)}
-    found.sort(key=lambda p: (place.get(p.name, len(place)), p.name))
-    return {titles.get(p.name, p.name.capitalize()): p for p in found}
+    inner = [p for p in folder.iterdir() if p.is_dir() and not is_draft(p)]
+    places = {name: k for k, name in enumerate(titles)}
+    def place(p): return places.get(p.name, len(places)), p.name
+    folders = sorted((p for p in inner if any(p.rglob('*.ipynb'))), key=place)
+    return {titles.get(p.name, p.name.capitalize()): p for p in folders}
 
 def section(title, folder, depth):
     "The lines of one section: its own notebooks first, then a section for each folder in it."
