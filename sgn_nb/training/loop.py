@@ -14,7 +14,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from tqdm import tqdm
 from .checkpoint import Run
 from .compat import (
-    compile_in_place, has_cpu_bf16, prepare, release, reset_accelerate, undo_compile)
+    compile_in_place, has_cpu_bf16, prepare_model, release, reset_accelerate, undo_compile)
 from .metrics import EpochStats, evaluate
 from ..base.errors import lookup
 from ..base.distributed import check_shards, is_launched, leave_group_at_exit, rank, world_size
@@ -167,7 +167,7 @@ def fit(
     accelerator = accelerator or make_accelerator()
     method.to(accelerator.device)
     plain = make_optimiser(method, optimisation, fused=not accelerator.scaler)
-    model,optimiser = prepare(accelerator, method, plain)
+    model,optimiser = prepare_model(accelerator, method, plain)
     run = Run(method, optimiser, EpochStats(train.true), observers, checkpoint, pieces)
     with explain_memory(train.batch, pieces), _bar(progress, run, epochs, steps) as bar:
         for epoch in range(run.epoch, epochs):
