@@ -247,8 +247,8 @@ def _plan(self:SGNClassifier, data, seed):
     photos = usual.get('net')=='fast_cnn'
     N = len(data.train)
     n = N-round(N*self.val_share)
-    few = max(16, n//8)
-    batch = choices.get('batch', min(usual['batch'], few, n))
+    eighth = max(16, n//8)
+    batch = choices.get('batch', min(usual['batch'], eighth, n))
     if not 1<batch<=n:
         raise ValueError(f'batch must be in 2..{n} (the number of training examples: '
                          f'n_samples = {N}), got {batch}')

@@ -131,9 +131,9 @@ def noise_estimate(
     low,high = np.quantile(rates, [.025, .975])
     checked = bool(held_out.any())
     if checked:
-        least,greatest = _bracket(p[held_out], q[held_out], y[held_out], draws)
-        low = min(low, least)
-        high = max(high, greatest)
+        smallest,largest = _bracket(p[held_out], q[held_out], y[held_out], draws)
+        low = min(low, smallest)
+        high = max(high, largest)
     rate,low,high = map(float, (rates.mean(), low, high))
     true = joints.sum(1)[:, :, None]                        # how many are truly of each class
     T = joints.transpose(0, 2, 1)/true.clip(1e-12)          # given by true; rows sum to 1
@@ -184,8 +184,8 @@ def _network_caveat(labels, rate):
     predicted = labels['probs'].argmax(1)
     agreement = (predicted==labels['given'])[held_out].double().mean()
     deviation = (agreement*(1-agreement)/n).sqrt()
-    least = (agreement-2*deviation).item()
-    accuracy = least/(1-rate)                           # if it agrees with no wrong label
+    lowest = (agreement-2*deviation).item()
+    accuracy = lowest/(1-rate)                           # if it agrees with no wrong label
     if accuracy>=1-rate: return None
     return ('The network may be worse than the labels: '
             f'it predicts {agreement:.0%} of {n} held-out labels, '
