@@ -34,7 +34,7 @@ from .data.streamed import clothing1m, toy_clothing1m
 from .experiments.records import environment, rounded
 from .sgn import SGNLoss
 from .base.table import Table
-from .spec import Optimisation, Spec
+from .spec import Optimisation
 from .training.loop import (
     compile_networks, fit, make_accelerator, make_optimiser, native_precision)
 
@@ -61,16 +61,17 @@ def interleaved_times(
     device='cpu',  # what they work on
 )->dict:           # name -> `seconds`, `ratio` to the first one's calls just before and after; medians
     "Times of jobs that take turns with the first of them."
-    first = next(iter(jobs.values()))
+    first,*_ = jobs.values()
     for job in jobs.values(): call_seconds(job, device)
     times = {name: [] for name in jobs}
     for _ in range(rounds):
-        before = call_seconds(first, device)
+        previous = call_seconds(first, device)
         for name,job in jobs.items():
-            now = call_seconds(job, device)
-            after = call_seconds(first, device)
-            times[name].append((now, 2*now/(before+after)))
-            before = after
+            seconds = call_seconds(job, device)
+            following = call_seconds(first, device)
+            usual = (previous+following)/2
+            times[name].append((seconds, seconds/usual))
+            previous = following
     return {name: _medians(t) for name,t in times.items()}
 
 def _medians(times):
@@ -78,7 +79,7 @@ def _medians(times):
     return {'seconds': median(seconds), 'ratio': median(ratios)}
 
 # %% ../nbs/api/02_bench.ipynb #e65b9ab6
-_DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}   # of the precisions of `fit`
+_DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 def matmul_job(
     precision:str='fp32',  # `fp32`, `bf16` or `fp16`
@@ -128,8 +129,9 @@ def step_job(
     compile:bool=False,    # compile the networks, see `compile_networks`
 ):                         # a function without arguments
     "A training step on one batch of noise, to be taken again and again."
-    x,i = torch.rand(batch, *shape, device=device),torch.arange(batch)
+    i = torch.arange(batch)
     y = i%K
+    x = torch.rand(batch, *shape, device=device)
     method = _paper_method(name, net, shape, K, y).to(device).train()
     if compile: compile_networks(method)
     opt = make_optimiser(method, Optimisation(lr=1e-3), fused=str(device)!='meta')
@@ -146,9 +148,10 @@ def step_job(
 
 # %% ../nbs/api/02_bench.ipynb #57487557
 def _paper_method(name, net, shape, K, y):
-    "A method with the settings of the paper's run."
+    "A method with the settings of the paper's run: 600 epochs of 351 steps."
     Method = method_class(name)
-    return Method(net_maker(net, shape), K, y, **Method.resolve(600, 600*351))
+    settings = Method.resolve(600, 600*351)
+    return Method(net_maker(net, shape), K, y, **settings)
 
 def _autocast(precision, device):
     if precision=='fp32': return nullcontext()
@@ -162,10 +165,11 @@ def step_flops(
     K:int=10,           # number of classes
 )->float:               # operations for each example
     "The work of one training step, whichever of a method's trainings it belongs to."
-    method = method_class(name)(net_maker('mlp', shape), K, [0, 1])
+    method = method_class(name)(net_maker(net, shape), K, [0, 1])
+    flops = training_flops(method, shape)
     batch = torch.zeros(2, *shape),None,torch.arange(2)
     trainings = sum(1 for _ in method.stages([batch]))
-    return training_flops(Spec(method=name, net=net), shape, K)/trainings
+    return flops/trainings
 
 # %% ../nbs/api/02_bench.ipynb #cb89eb2c
 class WriteCounter(TorchDispatchMode):
@@ -195,14 +199,14 @@ def loss_job(
     n_out = K if loss=='ce' else 2*(K-1)
     out = torch.randn(B, n_out, device=device, requires_grad=True)
     y = torch.arange(B, device=device)%K
-    if loss=='ce': criterion,others = F.cross_entropy,(y,)
+    if loss=='ce': criterion,targets = F.cross_entropy,(y,)
     else:
         ema = torch.randn_like(out, requires_grad=False)
-        e = torch.tensor(3., device=device) if compile else 3.      # as a tensor: no new program for each time
-        criterion,others = SGNLoss(K),(ema, y, e)
+        e = torch.tensor(3., device=device) if compile else 3.   # no new program for each time
+        criterion,targets = SGNLoss(K),(ema, y, e)
     if compile: criterion = torch.compile(criterion)
     def gradient():
-        value = criterion(out, *others)
+        value = criterion(out, *targets)
         return torch.autograd.grad(value, out)[0]
     return gradient
 
@@ -217,8 +221,9 @@ from sgn_nb.experiments.records import peak_memory
 from sgn_nb.bench import loss_job
 loss_job('sgn', {B}, {K})()
 print(peak_memory() or '')'''
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    return int(done.stdout) if done.stdout.strip() else None
+    command = [sys.executable, '-c', code]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(process.stdout) if process.stdout.strip() else None
 
 # %% ../nbs/api/02_bench.ipynb #fe48ec5e
 def loss_times(
@@ -230,7 +235,7 @@ def loss_times(
     "Loss and gradient of SGN and of cross-entropy, and the log-ratio alone, by number of classes."
     rows = []
     for B,K in sizes:
-        jobs = {loss: _repeated(loss_job(loss, B, K, device)) for loss in ('ce', 'sgn')}
+        jobs = _loss_jobs(B, K, device)
         jobs['ilr'] = _repeated(_ilr_job(B, K, device))
         times = interleaved_times(jobs, rounds, device)
         seconds = {n: t['seconds']/_CALLS for n,t in times.items()}
@@ -239,10 +244,15 @@ def loss_times(
         rows.append(row)
     return rows
 
+def _loss_jobs(B, K, device, compile=False):
+    "Both losses, cross-entropy first."
+    jobs = {loss: loss_job(loss, B, K, device, compile) for loss in ('ce', 'sgn')}
+    return {loss: _repeated(job) for loss,job in jobs.items()}
+
 def _compiled_ratio(B, K, rounds, device):
     "SGN's loss to cross-entropy, both compiled; `None` where compiling fails."
     try:
-        jobs = {l: _repeated(loss_job(l, B, K, device, compile=True)) for l in ('ce', 'sgn')}
+        jobs = _loss_jobs(B, K, device, compile=True)
         return interleaved_times(jobs, rounds, device)['sgn']['ratio']
     except Exception: return None                                   # no compiler here
 
@@ -269,8 +279,7 @@ def data_rates(
     device='cpu',    # where batches are wanted
 )->dict:             # examples a second: `memory`, `disk`
     "How fast batches come, without a network."
-    noise = _noise_data(batch*steps)
-    memory = Batches(noise, noise.train, batch, seed=0, augment=Augment(pad=4, flip=True), device=device)
+    memory = _noise_batches(batch, steps, device)
     rates = {'memory': _rate(memory, device)}
     with TemporaryDirectory() as tmp:
         toy_clothing1m(tmp, images)
@@ -280,11 +289,14 @@ def data_rates(
         disk = Batches(photos, photos.train, batch, seed=0, augment=augment, device=device)
         return rates | {'disk': _rate(disk, device)}
 
-def _noise_data(n, K=10):
-    "Images of noise as a data set."
+def _noise_batches(batch, steps, device, K=10):
+    "Images of noise, shifted and mirrored."
+    n = batch*steps
     x = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8)
     y = torch.arange(n)%K
-    return from_arrays(x, y, K=K)
+    noise = from_arrays(x, y, K=K)
+    augment = Augment(pad=4, flip=True)
+    return Batches(noise, noise.train, batch, seed=0, augment=augment, device=device)
 
 def _rate(batches, device):
     "Examples a second of a second pass."
@@ -304,42 +316,46 @@ def fit_share(
     rounds:int=3,          # of taking turns
 )->dict:                   # `examples_per_second` in `fit`; `share` of the bare step's
     "What the training loop leaves of the speed of the bare step."
-    hardware = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
-    noise = _noise_data(batch*steps)
-    train = Batches(noise, noise.train, batch, seed=0, augment=Augment(pad=4, flip=True), device=hardware.device)
-    step = step_job(name, net, batch, precision, hardware.device)
+    accelerator = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
+    train = _noise_batches(batch, steps, accelerator.device)
+    step = step_job(name, net, batch, precision, accelerator.device)
+    one_epoch = Optimisation(epochs=1, lr=1e-3)
     def fit_seconds():
-        method = _paper_method(name, net, (3, 32, 32), noise.K, noise.train.y)
-        return fit(method, train, {}, Optimisation(epochs=1, lr=1e-3), hardware)['seconds']['train']
-    def bare_seconds(): return sum(call_seconds(step, hardware.device) for _ in range(steps))
+        method = _paper_method(name, net, (3, 32, 32), train.K, train.y.cpu())
+        return fit(method, train, {}, one_epoch, accelerator)['seconds']['train']
+    def bare_seconds():
+        times = [call_seconds(step, accelerator.device) for _ in range(steps)]
+        return sum(times)
     step()
     fit_seconds()
-    inside,bare = zip(*((fit_seconds(), bare_seconds()) for _ in range(rounds)))
-    share = median(b/a for a,b in zip(inside, bare))
-    return {'examples_per_second': batch*steps/median(inside), 'share': share}
+    pairs = [(fit_seconds(), bare_seconds()) for _ in range(rounds)]
+    inside = median(a for a,b in pairs)
+    share = median(b/a for a,b in pairs)
+    return {'examples_per_second': batch*steps/inside, 'share': share}
 
 # %% ../nbs/api/02_bench.ipynb #152c5f1b
 @contextmanager
 def _busy_processes(n):
     "So many other processes that do nothing but compute, while the block lasts."
     spin = [sys.executable, '-c', 'while True: pass']
-    others = [subprocess.Popen(spin) for _ in range(n)]
+    processes = [subprocess.Popen(spin) for _ in range(n)]
     try: yield
     finally:
-        for p in others: p.kill()
-        for p in others: p.wait()
+        for p in processes: p.kill()
+        for p in processes: p.wait()
 
 def busy_times(
     net:str,       # one of `NETS`
     batch:int,     # examples a step
     shape:tuple,   # of one input
     steps:int=50,  # to be timed, after one that is not
-)->dict:           # `cores`, `threads`; seconds of a step `alone` and `busy`; `excess`: how many times as long as its share explains
+)->dict:           # `cores`, `threads`; seconds `alone` and `busy`; `excess` over its share
     "A step of cross-entropy on the CPU, alone and with a busy process on each core."
     cores = available_cores()
+    y = torch.arange(batch)%10
     def seconds(step): return sum(call_seconds(step) for _ in range(steps))/steps
     with keep_threads():
-        adapt_threads(_paper_method('ce', net, shape, 10, torch.arange(batch)%10), shape, batch)
+        adapt_threads(_paper_method('ce', net, shape, 10, y), shape, batch)
         threads = torch.get_num_threads()
         step = step_job('ce', net, batch, shape=shape)
         step()
@@ -396,7 +412,7 @@ class _Setup:
 
 _FULL = {
     'matrix': 4096, 'copy': 256, 'fit': 4, 'data': {}, 'memory': 100_000,
-    'losses': [(256, 10), (256, 100), (256, 1000), (16, 10_000), (16, 100_000)],     # examples and classes
+    'losses': [(256, 10), (256, 100), (256, 1000), (16, 10_000), (16, 100_000)],   # `B`, `K`
     'compiled': [(256, 1000)]}
 _QUICK = {
     'matrix': 256, 'copy': 4, 'fit': 2, 'memory': 1000,
@@ -426,8 +442,9 @@ def _parts(methods, setup):
 def _busy(setup):
     "`busy_times` of the networks that are trained on a CPU."
     if setup.quick or str(setup.device)!='cpu': return {}
-    return {'small_cnn': busy_times('small_cnn', 64, (1, 8, 8)),
-            'fast_cnn': busy_times('fast_cnn', 125, (3, 32, 32))}
+    return {
+        'small_cnn': busy_times('small_cnn', 64, (1, 8, 8)),
+        'fast_cnn':  busy_times('fast_cnn', 125, (3, 32, 32))}
 
 def _peaks(setup):
     "Precision -> operations a second."
@@ -436,9 +453,9 @@ def _peaks(setup):
     return {p: matmul_peak(p, setup.device, n, setup.rounds) for p in precisions}
 
 def _fit_shares(methods, setup):
-    s = setup
-    fixed = s.net,s.batch,s.precision,s.device,s.sizes['fit'],s.rounds
-    return {m: fit_share(m, *fixed) for m in methods}
+    fixed = setup.net,setup.batch,setup.precision,setup.device
+    turns = setup.sizes['fit'],setup.rounds
+    return {m: fit_share(m, *fixed, *turns) for m in methods}
 
 # %% ../nbs/api/02_bench.ipynb #3cdab941
 def _steps(methods, setup):
@@ -451,7 +468,8 @@ def _steps(methods, setup):
 def _compiled_steps(methods, setup):
     "The same without bytes, of compiled networks; the ratio is to cross-entropy as it is."
     if setup.quick: return {}
-    jobs = {'plain': setup.step('ce')} | {m: setup.step(m, compile=True) for m in methods}
+    jobs = {'plain': setup.step('ce')}
+    for m in methods: jobs[m] = setup.step(m, compile=True)
     return _beside_product(jobs, methods, setup)
 
 def _beside_product(jobs, methods, setup):
@@ -463,7 +481,7 @@ def _beside_product(jobs, methods, setup):
     for m in methods:
         flops = step_flops(m, setup.net)
         work = flops*setup.batch/(2*n**3)                                # of a step, in products
-        share = work * times['product']['ratio']/times[m]['ratio']
+        share = work*times['product']['ratio']/times[m]['ratio']
         rows[m] = times[m] | {'flops': flops, 'share': share}
     return rows
 
@@ -492,9 +510,11 @@ GOALS = [       # what; where `_measured` has it; the limit
 def _measured(record):
     "Part of a record -> method or number of classes -> figures."
     losses = {r['K']: dict(r) for r in record['head']}
-    few,many = losses.setdefault(10_000, {}),losses.setdefault(100_000, {})
-    if 'sgn' in few and 'sgn' in many: many['growth'] = many['sgn']/few['sgn']
-    if record['head_mb'] and not record['quick']: many['gb'] = record['head_mb']/1000
+    small = losses.setdefault(10_000, {})
+    large = losses.setdefault(100_000, {})
+    if small and large: large['growth'] = large['sgn']/small['sgn']
+    mb = None if record['quick'] else record['head_mb']
+    if mb: large['gb'] = mb/1000
     parts = {part: record.get(part, {}) for part in ('steps', 'compiled', 'fit', 'busy')}
     return parts | {'loss': losses}
 
@@ -504,15 +524,16 @@ def goal_table(
 )->Table:
     "Each goal, what was measured, and whether it was met."
     measured,rows = _measured(record),[]
-    for what,(part,entry,key),sign,limit in GOALS:
+    for title,(part,entry,key),sign,limit in GOALS:
         value = measured[part].get(entry, {}).get(key)
         rows.append({
-            '':         what,
+            '':         title,
             'measured': '–' if value is None else f'{value:.3g}',
             'goal':     f'{sign} {limit:g}',
             'so':       _verdict(value, sign, limit)})
-    setting = f"{record['net']}, batch {record['batch']}, {record['precision']}"
-    return Table(rows, f'{setting}. {machine(record)}')
+    return Table(rows, f'{_setting(record)}. {machine(record)}')
+
+def _setting(record): return '{net}, batch {batch}, {precision}'.format_map(record)
 
 def _verdict(value, sign, limit):
     if value is None: return 'not measured'
@@ -524,25 +545,21 @@ def machine(
     record:dict,  # of `bench`
 )->str:           # a sentence or two
     "On what it was measured, and how busy that was."
-    env = record['env']
-    hardware = f"{env['device']}, {env['cores']} cores, {env['threads']} threads"
-    text = (f"{hardware}, PyTorch {env['torch']}; "
-            f"medians of {record['rounds']} rounds, peaks the best of them.")
-    before,after = record['load']
-    if before is None: return text
-    busy = '.' if before<.5 else '; other work ran beside it, so that times are too long.'
-    return f'{text} Load of the machine before and after: {before:g}, {after:g}{busy}'
+    env = '{device}, {cores} cores, {threads} threads, PyTorch {torch}'.format_map(record['env'])
+    text = f"{env}; medians of {record['rounds']} rounds, peaks the best of them."
+    first,last = record['load']
+    if first is None: return text
+    ending = '.' if first<.5 else '; other work ran beside it, so that times are too long.'
+    return f'{text} Load of the machine before and after: {first:g}, {last:g}{ending}'
 
 # %% ../nbs/api/02_bench.ipynb #049a258d
 def step_table(
     record:dict,  # of `bench`
 )->Table:
     "Each method's step: seconds, ratio to cross-entropy, operations a second, share of the peak."
-    batch,precision = record['batch'],record['precision']
-    peak = record['peak'][precision]
-    rows = [_step_row(m, t, batch) for m,t in record['steps'].items()]
-    return Table(rows, f"{record['net']}, batch {batch}, {precision}; "
-                       f'a matrix product reaches {peak/1e9:.4g} GFLOP/s, '
+    peak = record['peak'][record['precision']]/1e9
+    rows = [_step_row(m, t, record['batch']) for m,t in record['steps'].items()]
+    return Table(rows, f'{_setting(record)}; a matrix product reaches {peak:.4g} GFLOP/s, '
                        f'shares are of one that took turns with the steps. {machine(record)}')
 
 def _step_row(method, step, batch):
@@ -572,7 +589,8 @@ def roofline(
     for k,(m,t) in enumerate(record['steps'].items()):
         intensity = t['flops']/t['bytes']/2
         gflops = t['flops']*record['batch']/t['seconds']/1e9
-        ax.plot(intensity, gflops, 'osD^'[k%4], c=f'C{k%10}', ms=6, label=m)
+        marker,colour = 'osD^'[k%4],f'C{k%10}'
+        ax.plot(intensity, gflops, marker, c=colour, ms=6, label=m)
     ax.set(xlabel='operations for each byte written or read', ylabel='GFLOP/s')
     ax.legend(fontsize=7, loc='center left', bbox_to_anchor=(1, .5), frameon=False)
     ax.yaxis.set_major_formatter('{x:g}')

@@ -65,7 +65,7 @@ def test_the_users_random_numbers_are_left_alone():
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.random.get_state()[1].tolist() == states[1]
 
-@pytest.mark.parametrize('missing', ['onnx', 'pandas'])
+@pytest.mark.parametrize('missing', ['onnx'])
 def test_an_extra_that_is_missing_is_named(missing, tmp_path):
     "Without an optional package, the sentence says what to install."
     code = f'''import sys; sys.modules['{missing}'] = None

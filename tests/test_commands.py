@@ -19,11 +19,11 @@ def contents(folder):
     "Name -> time and bytes, of every file."
     return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
 
-def is_a_sentence(status, said, *words):
+def is_a_sentence(status, output, *words):
     "Exit status 2 and one line, with these words."
-    assert status == 2, said
-    assert said.startswith('sgn_train: ') and said.count('\n') == 1, said
-    for o in words: assert str(o) in said, said
+    assert status == 2, output
+    assert output.startswith('sgn_train: ') and output.count('\n') == 1, output
+    for o in words: assert str(o) in output, output
 
 
 BAD = {'unknown noise':     ('--noise', 'sim-0.4', "did you mean 'sym'"),
@@ -66,9 +66,9 @@ def test_spoilt_checkpoint(sgn_train, tmp_path, name):
     (record,), (ckpt,) = tmp_path.glob('*.json'), tmp_path.glob('*.ckpt')
     record.unlink()
     ckpt.write_bytes(SPOILT[name](ckpt.read_bytes()))
-    before = contents(tmp_path)
+    files = contents(tmp_path)
     is_a_sentence(*sgn_train(tmp_path), ckpt)
-    assert contents(tmp_path) == before
+    assert contents(tmp_path) == files
 
 def test_checkpoint_of_another_run(sgn_train, tmp_path):
     """Under this run's name but made with another rate: the sentence says file, setting and both
@@ -78,18 +78,18 @@ def test_checkpoint_of_another_run(sgn_train, tmp_path):
     ckpts = {spec['lr']: p.with_suffix('.0.ckpt') for p, spec in specs.items()}
     ckpts[.01].replace(ckpts[.05])
     for o in tmp_path.glob('*.json'): o.unlink()
-    before = contents(tmp_path)
+    files = contents(tmp_path)
     is_a_sentence(*sgn_train(tmp_path), ckpts[.05], 'lr was 0.01, now 0.05')
-    assert contents(tmp_path) == before
+    assert contents(tmp_path) == files
 
 def test_spoilt_record(sgn_train, tmp_path):
     "A record that is none is named and left as it is."
     assert sgn_train(tmp_path)[0] == 0
     record, = tmp_path.glob('*.json')
     record.write_bytes(record.read_bytes()[:100])
-    before = contents(tmp_path)
+    files = contents(tmp_path)
     is_a_sentence(*sgn_train(tmp_path), record)
-    assert contents(tmp_path) == before
+    assert contents(tmp_path) == files
 
 @pytest.mark.parametrize('out', ['file', 'file/below'])
 def test_folder_that_cannot_be(sgn_train, tmp_path, out):
@@ -100,8 +100,9 @@ def test_folder_that_cannot_be(sgn_train, tmp_path, out):
 
 def test_loss_that_explodes(sgn_train, tmp_path):
     "Not a mistyped word, but a sentence all the same: it says step and epoch."
-    status, said = sgn_train(tmp_path/'out', '--lr', '1e12', '--method', 'sgn')
-    assert status and 'the loss was not finite at step' in said and 'Traceback' not in said, said
+    status, output = sgn_train(tmp_path/'out', '--lr', '1e12', '--method', 'sgn')
+    assert status and 'the loss was not finite at step' in output, output
+    assert 'Traceback' not in output, output
 
 
 # A file of arrays
@@ -121,8 +122,8 @@ def test_arrays_are_known_by_name(sgn_train, clouds, tmp_path):
     """The typed path is in no record, id or file name; noise is none, since no true labels are
     known; a grid knows the same run by the same name."""
     out, path = tmp_path/'out', clouds/'clouds.npz'
-    status, said = sgn_train(out, '--dataset', path)
-    assert status == 0, said
+    status, output = sgn_train(out, '--dataset', path)
+    assert status == 0, output
     (name, text), = records(out).items()
     record = json.loads(text)
     assert name.startswith('clouds_none_ce_s0_')
@@ -180,6 +181,6 @@ def test_control_c(start, tmp_path, command, works):
         time.sleep(.01)
     time.sleep(.3)
     os.kill(p.pid, SIGINT)
-    status, said = ended(p)
-    assert status == 130 and 'Traceback' not in said, said
-    assert said.splitlines()[-1] == f"{name.replace('main', 'sgn')}: stopped", said
+    status, output = ended(p)
+    assert status == 130 and 'Traceback' not in output, output
+    assert output.splitlines()[-1] == f"{name.replace('main', 'sgn')}: stopped", output

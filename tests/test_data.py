@@ -12,7 +12,8 @@ import pytest
 from conftest import ended, posix
 from sgn_nb.experiments.records import load_record
 
-# What every process begins with: a cache of its own, no data of the user's, no proxy before the local server.
+# What every process begins with: a cache of its own, no data of the user's, no proxy before the
+# local server.
 BEGIN = '''
 import os
 import sys
@@ -25,6 +26,13 @@ noise.CIFARN_URL, noise.CIFARN[10] = sys.argv[2], ('CIFAR-10_human.pt', sys.argv
 try: clean, given = noise.human_labels('cifarn-worst')
 except (OSError, ValueError) as e: sys.exit(f'{type(e).__name__}: {e}')
 print('read', len(clean), f'{noise.realised_rate(clean, given):.2f}')
+'''
+SILENT = BEGIN + '''
+import time
+from sgn_nb.base.files import download
+start = time.time()
+try: download(sys.argv[2], f'{sys.argv[1]}/x', sys.argv[3], 'copy it from a friend', timeout=.3)
+except OSError as e: print(f'{time.time() - start:.1f} {e}')
 '''
 CIFAR = BEGIN + '''
 from torchvision.datasets import CIFAR10
@@ -40,9 +48,14 @@ from sgn_nb.data.examples import pixel_hash
 from sgn_nb.data.folder import image_folder
 folder, slowly = sys.argv[2], float(sys.argv[3])
 decode, pixels.REST = pixels.decode, 0  # the files are trusted at once, however new they are
-def waiting(*args): time.sleep(slowly); return decode(*args)
-pixels.decode, opened = waiting, []
-sys.addaudithook(lambda event, args: opened.append(args[0]) if event == 'open' and str(args[0]).endswith('.png') else None)
+opened = []
+def waiting(*args):
+    time.sleep(slowly)
+    return decode(*args)
+def note(event, args):
+    if event == 'open' and str(args[0]).endswith('.png'): opened.append(args[0])
+pixels.decode = waiting
+sys.addaudithook(note)
 data = image_folder(folder)
 print(pixel_hash(data), len(opened))
 '''
@@ -51,7 +64,9 @@ import time
 from PIL import Image
 from sgn_nb.data.export import jpeg_folder
 save = Image.Image.save
-def waiting(*args, **kwargs): time.sleep(float(sys.argv[3])); save(*args, **kwargs)
+def waiting(*args, **kwargs):
+    time.sleep(float(sys.argv[3]))
+    save(*args, **kwargs)
 Image.Image.save = waiting
 jpeg_folder('digits', sys.argv[2])
 '''
@@ -62,16 +77,24 @@ from pathlib import Path
 from torchvision import datasets
 from sgn_nb.apps.cli import main_train
 name, root, out = sys.argv[2:]
-source, labels, K = {'cifar10': (datasets.CIFAR10, 'labels', 10), 'cifar100': (datasets.CIFAR100, 'fine_labels', 100)}[name]
-folder, rng, md5 = Path(root)/source.base_folder, np.random.default_rng(0), {}
+if name == 'cifar10': source, labels, K = datasets.CIFAR10, 'labels', 10
+else: source, labels, K = datasets.CIFAR100, 'fine_labels', 100
+folder = Path(root)/source.base_folder
 folder.mkdir(parents=True)
+rng = np.random.default_rng(0)
 def put(file, content):
     (folder/file).write_bytes(pickle.dumps(content))
     return [file, hashlib.md5((folder/file).read_bytes()).hexdigest()]
-def part(files): return [put(f, {'data': rng.integers(0, 256, (200, 3072), np.uint8), labels: (np.arange(200) % K).tolist()}) for f, _ in files]
-source.train_list, source.test_list = part(source.train_list), part(source.test_list)
-source.meta = source.meta | {'md5': put(source.meta['filename'], {source.meta['key']: [f'class {k}' for k in range(K)]})[1]}
-main_train(['--dataset', name, '--root', root, '--noise', 'asym-0.4', '--method', 'ce', '--batch', '50', '--epochs', '1', '--out', out, '--device', 'cpu'])
+def images():
+    pixels = rng.integers(0, 256, (200, 3072), np.uint8)
+    return {'data': pixels, labels: (np.arange(200) % K).tolist()}
+source.train_list = [put(file, images()) for file, _ in source.train_list]
+source.test_list = [put(file, images()) for file, _ in source.test_list]
+classes = {source.meta['key']: [f'class {k}' for k in range(K)]}
+file, md5 = put(source.meta['filename'], classes)
+source.meta = source.meta | {'md5': md5}
+short = '--noise asym-0.4 --method ce --batch 50 --epochs 1 --device cpu'.split()
+main_train(['--dataset', name, '--root', root, '--out', out, *short])
 '''
 PICKLES = '''
 import os, sys, torch
@@ -98,15 +121,17 @@ def pickles(start, tmp_path):
     "Two files of CIFAR-N's shape, as bytes: one that is what it says, one with a program inside."
     script = tmp_path/'pickles.py'
     script.write_text(PICKLES)
-    status, said = ended(start(script, tmp_path))
-    assert status == 0, said
+    status, output = ended(start(script, tmp_path))
+    assert status == 0, output
     return {o: (tmp_path/f'{o}.pt').read_bytes() for o in ('good', 'evil')}
 
 def sha(b): return f'sha256:{hashlib.sha256(b).hexdigest()}'
 
-def left(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()) if folder.exists() else []
+def contents(folder):
+    "All files below a folder, which need not be there."
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file())
 
-def until(true):
+def wait_for(true):
     "Wait for something that another process does."
     end = time.time() + 60
     while not true():
@@ -145,60 +170,75 @@ def test_labels_are_fetched_once(process, pickles, serve, tmp_path):
     good = pickles['good']
     for url in serve(good), 'http://127.0.0.1:9/':
         assert ended(process(LABELS, url, sha(good))) == (0, 'read 50000 0.40\n')
-        assert left(tmp_path/'cache') == ['CIFAR-10_human.npz']
+        assert contents(tmp_path/'cache') == ['CIFAR-10_human.npz']
 
 def test_a_program_in_the_pickle_does_not_run(process, pickles, serve, tmp_path):
     "Not even with the right checksum."
-    status, said = ended(process(LABELS, serve(pickles['evil']), sha(pickles['evil'])))
-    assert status == 1 and 'other than arrays, and was not run' in said, said
+    status, output = ended(process(LABELS, serve(pickles['evil']), sha(pickles['evil'])))
+    assert status == 1 and 'other than arrays, and was not run' in output, output
     assert not (tmp_path/'canary').exists() and not list(tmp_path.glob('cache/*.npz'))
 
 NOT_IT = 'is not the file that was expected'
-BROKEN = {'interrupted':    (dict(stop=100_000), 'ValueError', NOT_IT, '100,000 bytes came', 'in another way'),
+BROKEN = {'interrupted':    (dict(stop=100_000), 'ValueError', NOT_IT, '100,000 bytes came',
+                            'in another way'),
           'nothing came':   (dict(stop=0), 'ValueError', NOT_IT, '(0 bytes came', 'in another way'),
           'not found':      (dict(status=404), 'OSError', '404', 'in another way'),
           'wrong checksum': (dict(), 'ValueError', NOT_IT, 'in another way')}
 
-@pytest.mark.parametrize('script, name', [*((LABELS, o) for o in BROKEN), (CIFAR, 'interrupted')], ids=[*BROKEN, 'cifar10 interrupted'])
+CASES = [*((LABELS, name) for name in BROKEN), (CIFAR, 'interrupted')]
+
+@pytest.mark.parametrize('script, name', CASES, ids=[*BROKEN, 'cifar10 interrupted'])
 def test_broken_download(process, serve, tmp_path, script, name):
     "One line that says what happened and what to do; nothing is left."
-    how, *words = BROKEN[name]
-    url = serve(os.urandom(300_000), **how)
-    status, said = ended(process(script, url, sha(b'')))
-    assert status == 1 and said.count('\n') == 1, said
-    for o in (url, *words): assert o in said, said
-    assert left(tmp_path/'cache') == []
+    options, *words = BROKEN[name]
+    url = serve(os.urandom(300_000), **options)
+    status, output = ended(process(script, url, sha(b'the file')))
+    assert status == 1 and output.count('\n') == 1, output
+    for o in (url, *words): assert o in output, output
+    assert contents(tmp_path/'cache') == []
 
 @pytest.mark.parametrize('script', [LABELS, CIFAR], ids=['labels', 'cifar10'])
 def test_no_network(process, tmp_path, script):
     "Nobody answers: the same."
-    status, said = ended(process(script, 'http://127.0.0.1:9/', sha(b'')))
-    assert status == 1 and said.count('\n') == 1 and said.startswith('OSError: cannot download') and 'SGN_DATA' in said, said
-    assert left(tmp_path/'cache') == []
+    status, output = ended(process(script, 'http://127.0.0.1:9/', sha(b'')))
+    assert status == 1 and output.count('\n') == 1, output
+    assert output.startswith('OSError: cannot download') and 'SGN_DATA' in output, output
+    assert contents(tmp_path/'cache') == []
+
+@pytest.mark.parametrize('stop', [0, 100_000], ids=['from the start', 'half-way'])
+def test_silent_server(process, serve, tmp_path, stop):
+    "A server that takes the call and then says nothing is given up, in a sentence."
+    url = serve(os.urandom(300_000), stop=stop, stall=True)
+    status, output = ended(process(SILENT, url, sha(b'')))
+    seconds, sentence = output.split(maxsplit=1)
+    assert status == 0 and .3 <= float(seconds) < 30, output
+    assert sentence == f'cannot download {url} (timed out); copy it from a friend\n'
+    assert contents(tmp_path/'cache') == []
 
 @posix
 def test_killed_while_downloading(process, pickles, serve, tmp_path):
     "Only a temporary file is left, which nobody takes for the real one."
     good, cache = pickles['good'], tmp_path/'cache'
     p = process(LABELS, serve(good, stop=100_000, stall=True), sha(good))
-    until(lambda: left(cache))
+    wait_for(lambda: contents(cache))
     p.kill()
     p.join()
     assert p.exitcode == -signal.SIGKILL
-    assert {Path(o).suffix for o in left(cache)} == {'.tmp', '.partial'}
+    assert {Path(o).suffix for o in contents(cache)} == {'.tmp', '.partial'}
     assert ended(process(LABELS, serve(good), sha(good)))[0] == 0
-    assert 'CIFAR-10_human.npz' in left(cache)
+    assert 'CIFAR-10_human.npz' in contents(cache)
 
 @pytest.mark.parametrize('name', ['cifar10', 'cifar100'])
 def test_train_on_cifar(process, tmp_path, name):
     """The command reads torchvision's files from the folder it is given; neither cache nor network
     is needed, and the record knows no path."""
-    status, said = ended(process(TRAIN, name, tmp_path/'root', tmp_path/'out'))
-    assert status == 0, said
+    status, output = ended(process(TRAIN, name, tmp_path/'root', tmp_path/'out'))
+    assert status == 0, output
     path, = (tmp_path/'out').glob(f'{name}_asym-0.4_ce_s0_*.json')
     record = load_record(path)
-    assert record.spec.dataset == name and .1 < record.realised_rate < .5 and 'test_acc/net' in record.curve[-1]
-    assert str(tmp_path) not in path.read_text() and left(tmp_path/'cache') == []
+    assert record.spec.dataset == name and .1 < record.realised_rate < .5
+    assert 'test_acc/net' in record.curve[-1]
+    assert str(tmp_path) not in path.read_text() and contents(tmp_path/'cache') == []
 
 
 # Caches that cannot be written to
@@ -215,14 +255,17 @@ def no_cache(request, tmp_path):
 
 def test_labels_without_a_cache(process, pickles, serve, no_cache):
     "Said before a byte is fetched."
-    status, said = ended(process(LABELS, 'http://127.0.0.1:9/', sha(pickles['good']), cache=no_cache))
-    assert status == 1 and said.count('\n') == 1 and str(no_cache) in said and 'download' not in said, said
+    p = process(LABELS, 'http://127.0.0.1:9/', sha(pickles['good']), cache=no_cache)
+    status, output = ended(p)
+    assert status == 1 and output.count('\n') == 1, output
+    assert str(no_cache) in output and 'download' not in output, output
 
 def test_images_without_a_cache(process, photos, no_cache):
     "One warning, and the images all the same."
-    status, said = ended(process(FOLDER, photos, 0, cache=no_cache))
-    assert status == 0 and said.count('cannot be kept for next time') == 1 and 'SGN_CACHE' in said, said
-    assert said.splitlines()[-1] == ended(process(FOLDER, photos, 0))[1].strip()
+    status, output = ended(process(FOLDER, photos, 0, cache=no_cache))
+    assert status == 0 and output.count('cannot be kept for next time') == 1, output
+    assert 'SGN_CACHE' in output, output
+    assert output.splitlines()[-1] == ended(process(FOLDER, photos, 0))[1].strip()
 
 
 # A folder of images
@@ -233,15 +276,19 @@ def photos(tmp_path):
     from PIL import Image
     folder = tmp_path/'photos'
     folder.mkdir()
-    for k in range(300): Image.frombytes('RGB', (8, 8), hashlib.shake_256(bytes([k % 256, k // 256])).digest(192)).save(folder/f'{k}.png')
-    (folder/'labels.csv').write_text('file,label\n' + ''.join(f'{k}.png,{k % 3}\n' for k in range(300)))
+    rows = ['file,label']
+    for k in range(300):
+        pixels = hashlib.shake_256(bytes([k % 256, k // 256])).digest(192)
+        Image.frombytes('RGB', (8, 8), pixels).save(folder/f'{k}.png')
+        rows.append(f'{k}.png,{k % 3}')
+    (folder/'labels.csv').write_text('\n'.join(rows))
     return folder
 
 def load(process, photos, slowly=0):
     "Hash of the pixels, and how many times an image was opened."
-    status, said = ended(process(FOLDER, photos, slowly))
-    assert status == 0, said
-    digest, opened = said.split()
+    status, output = ended(process(FOLDER, photos, slowly))
+    assert status == 0, output
+    *_, digest, opened = output.split()  # behind a bar, if it took long
     return digest, int(opened)
 
 def test_the_second_time_no_image_is_opened(process, photos):
@@ -254,42 +301,45 @@ def test_the_second_time_no_image_is_opened(process, photos):
     assert len(b) == was.st_size
     (photos/'7.png').write_bytes(b)
     os.utime(photos/'7.png', ns=(was.st_atime_ns, was.st_mtime_ns))
-    changed, opened = load(process, photos)
-    assert changed != digest and opened >= 300
-    (photos/'labels.csv').write_text((photos/'labels.csv').read_text().replace('5.png,2', '5.png,1'))
-    assert load(process, photos) == (changed, 0)  # another label, the same pixels
+    new_digest, opened = load(process, photos)
+    assert new_digest != digest and opened >= 300
+    table = photos/'labels.csv'
+    table.write_text(table.read_text().replace('5.png,2', '5.png,1'))
+    assert load(process, photos) == (new_digest, 0)  # another label, the same pixels
 
 @posix
-@pytest.mark.parametrize('after', [0, .1, .3])
-def test_killed_while_decoding(process, photos, tmp_path, after):
+@pytest.mark.parametrize('seconds', [.05, .15, .35])
+def test_killed_while_decoding(process, photos, tmp_path, seconds):
     "Nothing in the cache; the next process decodes as if nothing had been."
     p = process(FOLDER, photos, .003)
-    time.sleep(.05 + after)
+    time.sleep(seconds)
     p.kill()
     p.join()
-    assert p.exitcode == -signal.SIGKILL and left(tmp_path/'cache') == []
+    assert p.exitcode == -signal.SIGKILL and contents(tmp_path/'cache') == []
     digest, opened = load(process, photos)
     (tmp_path/'cache').rename(tmp_path/'aside')
     assert (digest, opened) == load(process, photos) and opened >= 300
 
 def test_two_decode_at_once(process, photos, tmp_path):
     "Both get the images, the cache gets them once."
-    both = [process(FOLDER, photos, .002) for _ in range(2)]
-    said = [ended(p) for p in both]
-    assert said[0] == said[1] and said[0][0] == 0, said
-    assert sorted(o.split('.')[-1] for o in left(tmp_path/'cache')) == ['npy', 'txt']
-    assert load(process, photos) == (said[0][1].split()[0], 0)
+    pair = [process(FOLDER, photos, .002) for _ in range(2)]
+    results = [ended(p) for p in pair]
+    assert [status for status, _ in results] == [0, 0], results
+    first, second = [output.split()[-2] for _, output in results]
+    assert first == second
+    assert sorted(o.split('.')[-1] for o in contents(tmp_path/'cache')) == ['npy', 'txt']
+    assert load(process, photos) == (first, 0)
 
 @posix
 def test_killed_while_writing_a_folder(process, tmp_path):
     "No folder, rather than half of one; the next process writes it whole."
     p = process(JPEGS, tmp_path/'digits', .01)
-    until(lambda: list(tmp_path.glob('digits.*.tmp/train/*/*.jpg')))
+    wait_for(lambda: list(tmp_path.glob('digits.*.tmp/train/*/*.jpg')))
     p.kill()
     p.join()
     assert p.exitcode == -signal.SIGKILL and not (tmp_path/'digits').exists()
-    status, said = ended(process(JPEGS, tmp_path/'digits', 0))
-    assert status == 0, said
+    status, output = ended(process(JPEGS, tmp_path/'digits', 0))
+    assert status == 0, output
     rows = (tmp_path/'digits'/'labels.csv').read_text().splitlines()
     assert rows[0] == 'file,split,index,clean' and len(rows) == 1 + 1437 + 360
     assert all((tmp_path/'digits'/row.split(',')[0]).stat().st_size for row in rows[1:])

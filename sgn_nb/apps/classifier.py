@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import nn, Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
+from .label_report import label_report
 from ..base.parallel import adapt_threads, keep_threads
 from ..training.checkpoint import Checkpoint
 from ..data.batches import evaluation_batches
@@ -42,7 +43,9 @@ def as_images(
     "Images in one order."
     X = X if isinstance(X, Tensor) else torch.from_numpy(np.array(X))
     if X.dim()==3: X = X[:, None]
-    if X.dim()==4 and X.shape[1]>4 and X.shape[3]<=4: X = X.permute(0, 3, 1, 2)
+    if X.dim()==4:
+        _,first,_,last = X.shape
+        if last<=4<first: X = X.permute(0, 3, 1, 2)
     if X.dim()!=4 or not 1<=X.shape[1]<=4:
         raise ValueError('X must hold images [N, H, W], or with 1 to 4 channels, first or last, '
                          f'got shape {list(X.shape)}')
@@ -59,9 +62,10 @@ def from_dataset(
     numbers = tqdm(range(len(dataset)), desc='reading the data set', delay=2, leave=False)
     pairs = [dataset[k] for k in numbers]
     x = [np.asarray(p[0]) for p in pairs]
-    other = next((k for k,a in enumerate(x) if a.shape!=x[0].shape), None)
-    if other is not None:
-        shapes = f'number 0 has {list(x[0].shape)} and number {other} has {list(x[other].shape)}'
+    shape = x[0].shape
+    for k,a in enumerate(x):
+        if a.shape==shape: continue
+        shapes = f'number 0 has {list(shape)} and number {k} has {list(a.shape)}'
         raise ValueError(f'inputs of a data set must have one shape, but {shapes}: '
                          'give it a transform that resizes')
     return np.stack(x),np.array([p[1] for p in pairs])
@@ -72,7 +76,8 @@ def as_labels(
 )->tuple:      # the classes, sorted, `[K]`; class ids `[N]`, int64
     "Labels as numbers, and what the numbers mean."
     y = column_or_1d(y, warn=True)
-    missing = [k for k,v in enumerate(y.tolist()) if v is None or v!=v]
+    def is_missing(v): return v is None or v!=v            # NaN is not equal to itself
+    missing = [k for k,v in enumerate(y.tolist()) if is_missing(v)]
     raise_listing('y must hold a label for each example, none in rows', missing)
     check_classification_targets(y)
     classes,ids = np.unique(y, return_inverse=True)
@@ -82,7 +87,7 @@ def as_labels(
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #cc1c825f
 RECIPES = {
-    'digits':   {},                                                     # and all images of less than 16 pixels
+    'digits':   {},                          # and all images of less than 16 pixels
     'images':   dict(net='fast_cnn', epochs=60, batch=125, lr=.2, schedule='linear',
                      pad=2, flip=True),
     'features': dict(net='mlp', pad=0),
@@ -106,7 +111,7 @@ def default_epochs(
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #e202bc9e
 class Votes(nn.Module):
-    "The classes that training predicted for each example in its second half, and the last loss weights."
+    "Classes that training predicted for each example in its second half, and last loss weights."
     def __init__(self,
         n:int,          # examples, those that no step trains on behind the others
         K:int,          # number of classes
@@ -115,8 +120,8 @@ class Votes(nn.Module):
     ):
         super().__init__()
         self.predictor,self.start = predictor,start
-        self.register_buffer('counts', torch.zeros(n, K))                       # votes for each class
-        self.register_buffer('weight', torch.full((n,), math.nan))              # the last loss weight
+        self.register_buffer('counts', torch.zeros(n, K))            # votes for each class
+        self.register_buffer('weight', torch.full((n,), math.nan))   # the last loss weight
 
     def vote(self,
         i,        # ids `[b]`
@@ -130,11 +135,11 @@ class Votes(nn.Module):
         if step.weight is not None: self.weight[i] = step.weight.float()
         self.vote(i, step.predicted[self.predictor], epoch)
 
-    def end_epoch(self): return {}                                              # nothing for the curve
+    def end_epoch(self): return {}                                   # nothing for the curve
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #3e9b0c64
 class SGNClassifier(ClassifierMixin, BaseEstimator):
-    "A classifier for labels of unknown quality, with scikit-learn's interface: SGN, or any other method of the registry."
+    "A classifier for labels of unknown quality, as scikit-learn has them: SGN or another method."
     def __init__(self,
         method='sgn',         # one of `METHODS`
         settings=None,        # the method's own, by name: `{'gamma': .01}`; what is left out follows from the data's size
@@ -156,12 +161,16 @@ class SGNClassifier(ClassifierMixin, BaseEstimator):
         self.method = method
         self.settings = settings
         self.net = net
-        self.epochs,self.batch,self.lr,self.schedule = epochs,batch,lr,schedule
+        self.epochs = epochs
+        self.batch = batch
+        self.lr = lr
+        self.schedule = schedule
         self.pad,self.flip = pad,flip
         self.precision,self.device = precision,device
         self.val_share = val_share
         self.checkpoint,self.warm_start = checkpoint,warm_start
-        self.random_state,self.verbose = random_state,verbose
+        self.random_state = random_state
+        self.verbose = verbose
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #a9509964
 @patch
@@ -175,7 +184,9 @@ def _inputs(self:SGNClassifier, X, y=None, fitting=False):
         if fitting:
             check_consistent_length(x, y)
             self.n_features_in_ = math.prod(x.shape[1:])
-    if fitting: self.shape_,self.bytes_ = tuple(x.shape[1:]),x.dtype==torch.uint8
+    if fitting:
+        self.shape_ = tuple(x.shape[1:])
+        self.bytes_ = x.dtype==torch.uint8
     else: self._check_as_in_fit(x)
     return x
 
@@ -192,7 +203,8 @@ def _check_as_in_fit(self:SGNClassifier, x):
     "Type and shape of the inputs that the classifier was fitted with."
     if (x.dtype==torch.uint8)!=self.bytes_:
         kind = 'bytes' if self.bytes_ else 'floats'
-        raise ValueError(f'X must hold {kind}, as in fit, got {str(x.dtype)[6:]}')
+        dtype = str(x.dtype).removeprefix('torch.')
+        raise ValueError(f'X must hold {kind}, as in fit, got {dtype}')
     if tuple(x.shape[1:])!=self.shape_:
         raise ValueError(f'X must hold inputs of shape {list(self.shape_)}, as in fit, '
                          f'got {list(x.shape[1:])}')
@@ -203,21 +215,25 @@ def _data(self:SGNClassifier, x, y, fitting=False):
     "Inputs and class ids as `Data`, with the normalisation of the training set."
     if fitting: self.mean_,self.std_ = _mean_std(x)
     K = len(self.classes_)
-    if x.dim()==4: return Data('arrays', K, Examples(x, y), mean=self.mean_, std=self.std_)
+    if x.dim()==4:
+        images = Examples(x, y)
+        return Data('arrays', K, images, mean=self.mean_, std=self.std_)
     z = (x-self.mean_)/self.std_
     n = z.shape[1]
-    examples = Examples(z.float() if fitting else z, y)
-    return Data('arrays', K, examples, mean=torch.zeros(n), std=torch.ones(n))
+    rows = Examples(z.float() if fitting else z, y)
+    return Data('arrays', K, rows, mean=torch.zeros(n), std=torch.ones(n))
 
 def _mean_std(x):
     "Of each channel, bytes counted as 0..1, or of each feature; constant ones get std 1."
     if x.dtype==torch.uint8:
         data = from_arrays(x, [0]*len(x), K=2)
         return data.mean,data.std
-    images = x.dim()==4
-    std,mean = torch.std_mean(x.double(), (0, 2, 3) if images else 0, correction=0)
-    std = torch.where(std>1e-12*mean.abs(), std, 1.)                # what is left of a constant, after rounding
-    return (mean.float(),std.float()) if images else (mean,std)
+    is_image = x.dim()==4
+    dims = (0, 2, 3) if is_image else 0
+    std,mean = torch.std_mean(x.double(), dims, correction=0)
+    varies = std>1e-12*mean.abs()                   # more than rounding leaves of a constant
+    std = torch.where(varies, std, 1.)
+    return (mean.float(),std.float()) if is_image else (mean,std)
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #d0abfb62
 @patch
@@ -225,26 +241,32 @@ def _plan(self:SGNClassifier, data, seed):
     "What to do with these data: the recipe, bounded by their number, and what the user chose."
     names = ['epochs', 'batch', 'lr', 'schedule', 'pad', 'flip', 'precision']
     if isinstance(self.net, str): names.append('net')
-    chosen = {k: getattr(self, k) for k in names if getattr(self, k) is not None}
-    usual = {'batch': Spec.batch, 'lr': Spec.lr, **recipe(data, self.device)}
+    params = {k: getattr(self, k) for k in names}
+    choices = {k: v for k,v in params.items() if v is not None}
+    usual = {'batch': Spec.batch, 'lr': Spec.lr} | recipe(data, self.device)
     photos = usual.get('net')=='fast_cnn'
-    n = len(data.train)-round(len(data.train)*self.val_share)
-    batch = chosen.get('batch', min(usual['batch'], max(16, n//8), n))
+    N = len(data.train)
+    n = N-round(N*self.val_share)
+    eighth = max(16, n//8)
+    batch = choices.get('batch', min(usual['batch'], eighth, n))
     if not 1<batch<=n:
         raise ValueError(f'batch must be in 2..{n} (the number of training examples: '
-                         f'n_samples = {len(data.train)}), got {batch}')
+                         f'n_samples = {N}), got {batch}')
     steps = n//batch
     lr = usual['lr']*min(1, batch/usual['batch'])
-    usual |= {'batch': batch, 'lr': lr, 'epochs': 30 if photos else default_epochs(steps)}
-    settings = (method_class(self.method).photo_settings if photos else {}) | (self.settings or {})
+    epochs = 30 if photos else default_epochs(steps)
+    usual |= {'batch': batch, 'lr': lr, 'epochs': epochs}
+    settings = method_class(self.method).photo_settings if photos else {}
+    settings = settings | (self.settings or {})
     spec = Spec(dataset=data.name, noise='none', method=self.method, settings=settings,
-                val_share=self.val_share, seed=seed, **usual | chosen)
+                val_share=self.val_share, seed=seed, **usual | choices)
     return make_plan(spec, steps)
 
 @patch
 def _make_net(self:SGNClassifier, name):
     "`make_net(n_out)`: a known network, a backbone with a new head, or the user's own."
-    if self.net is None or isinstance(self.net, str): return net_maker(name, self.shape_)
+    is_named = self.net is None or isinstance(self.net, str)
+    if is_named: return net_maker(name, self.shape_)
     if not isinstance(self.net, nn.Module): return self.net
     backbone = copy.deepcopy(self.net).cpu().eval()
     with torch.no_grad(): shape = backbone(torch.zeros(2, *self.shape_)).shape
@@ -256,33 +278,34 @@ def _make_net(self:SGNClassifier, name):
 # %% ../../nbs/api/apps/00_classifier.ipynb #d755b9a0
 @patch
 def fit(self:SGNClassifier,
-    X,         # a table, images, or a data set of pairs
-    y=None,    # given labels `[N]`; those of the data set unless given
-    **other,   # none: `sample_weight` is refused
-):             # the estimator itself
+    X,             # a table, images, or a data set of pairs
+    y=None,        # given labels `[N]`; those of the data set unless given
+    **fit_params,  # none: `sample_weight` is refused
+):                 # the estimator itself
     "Learn from labels of unknown quality."
-    if 'sample_weight' in other:
+    if 'sample_weight' in fit_params:
         raise ValueError('sample_weight is not taken: the method itself decides how much each '
                          'example counts, from how well its label fits')
-    if other: raise TypeError(f'fit takes X and y, got {", ".join(other)}')
+    if fit_params: raise TypeError(f'fit takes X and y, got {", ".join(fit_params)}')
     if isinstance(X, Dataset):
         X,labels = from_dataset(X)
         y = labels if y is None else y
     if y is None:
         raise ValueError('SGNClassifier requires y to be passed, but the target y is None')
-    before = None
-    if self.warm_start and hasattr(self, 'method_'): before = self.classes_,self.shape_,self.method_
+    is_warm = self.warm_start and hasattr(self, 'method_')
+    last_fit = (self.classes_, self.shape_, self.method_) if is_warm else None
     x = self._inputs(X, y, fitting=True)
     self.classes_,ids = as_labels(y)
-    self._train(self._data(x, ids, fitting=True), before)
+    self._train(self._data(x, ids, fitting=True), last_fit)
     return self
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #464439b6
 @patch
 @keep_threads()
-def _train(self:SGNClassifier, data, before):
+def _train(self:SGNClassifier, data, last_fit):
     "Split, plan, train; keep the method, its history, and what it said of each label."
-    seed = int(check_random_state(self.random_state).randint(2**31-1))
+    rng = check_random_state(self.random_state)
+    seed = int(rng.randint(2**31-1))
     self.spec_ = spec = self._plan(data, seed).spec
     data,rows = _split(data, spec)
     accelerator = make_accelerator(self.device, spec.precision)
@@ -293,19 +316,22 @@ def _train(self:SGNClassifier, data, before):
         make_net = self._make_net(spec.net)
         method = method_class(spec.method)(make_net, data.K, data.train.y, **spec.settings)
         adapt_threads(method, self.shape_, spec.batch, accelerator.device)
-        if before: _take_over(method, self.classes_, self.shape_, *before)
+        if last_fit: _take_over(method, self.classes_, self.shape_, *last_fit)
         for k,stage in enumerate(method.stages(train.sequential())):
             votes = self._stage(stage, k, train, evals, accelerator, fingerprints(data))
-    self._keep(stage, votes, [train.sequential(), *evals.values()], rows, accelerator)
+    parts = [train.sequential(), *evals.values()]
+    self._keep(stage, votes, parts, rows, accelerator)
 
 def _split(data, spec):
     "Training and validation examples, and the rows where they were."
-    if not spec.val_share: return data,torch.arange(len(data.train))
-    numbers = Examples(torch.arange(len(data.train)), data.train.y)
-    numbered = Data(data.name, data.K, numbers, mean=data.mean, std=data.std)
+    numbers = torch.arange(len(data.train))
+    if not spec.val_share: return data,numbers
+    examples = Examples(numbers, data.train.y)
+    numbered = Data(data.name, data.K, examples, mean=data.mean, std=data.std)
     rows = split(numbered, spec.seed, spec.val_share)
     parts = split(data, spec.seed, spec.val_share)
-    missing = sorted(set(data.train.y.tolist())-set(parts.train.y.tolist()))
+    ids = set(data.train.y.tolist())
+    missing = sorted(ids.difference(parts.train.y.tolist()))
     raise_listing('val_share leaves no training example of some classes, by number', missing)
     return parts,torch.cat([rows.train.x, rows.val.x])
 
@@ -315,43 +341,55 @@ def _stage(self:SGNClassifier, stage, k, train, evals, accelerator, hashes):
     "One training; its votes."
     spec,held_out = self.spec_,evals.get('val')
     n = stage.N + (len(held_out.y) if held_out else 0)
-    votes = Votes(n, stage.K, list(stage.predictors())[-1], start=spec.epochs//2)
+    *_,predictor = stage.predictors()
+    votes = Votes(n, stage.K, predictor, start=spec.epochs//2)
     votes.to(accelerator.device)
     seconds = 0.
     def vote(row):
         nonlocal seconds
         if not held_out or row['epoch']<votes.start: return
         start = time.perf_counter()
-        classes = _predicted(stage, held_out, accelerator).argmax(1)
-        votes.vote(torch.arange(stage.N, n, device=classes.device), classes, row['epoch'])
+        classes = _probabilities(stage, held_out, accelerator).argmax(1)
+        i = torch.arange(stage.N, n, device=classes.device)
+        votes.vote(i, classes, row['epoch'])
         seconds += time.perf_counter()-start
-    config = asdict(spec) | hashes | {'own net': getattr(self.net, '__qualname__', str(self.net))}
-    checkpoint = Checkpoint(f'{self.checkpoint}.{k}', config) if self.checkpoint else None
     title = stage_title(spec.method, k) if self.verbose else None
     result = fit_method(stage, train, {}, spec, accelerator, [votes],
-                        checkpoint=checkpoint, on_epoch=vote, progress=title)
+                        checkpoint=self._checkpoint(k, hashes), on_epoch=vote, progress=title)
     self.history_ = result['curve']
     self.seconds_ = {'train': result['seconds']['train'], 'report': seconds}
     return votes
 
+@patch
+def _checkpoint(self:SGNClassifier, k, hashes):
+    "Where the state of a stage lies, and what it must have been trained with."
+    if not self.checkpoint: return None
+    own_net = getattr(self.net, '__qualname__', str(self.net))
+    config = asdict(self.spec_) | hashes | {'own net': own_net}
+    return Checkpoint(f'{self.checkpoint}.{k}', config)
+
 @torch.no_grad()
-def _predicted(method, batches, accelerator):
-    "What the method's last predictor says `[n, K]`; in Co-teaching that is the mean of two networks, in SGN the average."
+def _probabilities(method, batches, accelerator):
+    "Of the last predictor, `[n, K]`: the mean of Co-teaching's networks, SGN's averaged one."
     method.eval()
-    predict = list(method.predictors().values())[-1]
-    with accelerator.autocast(): return torch.cat([predict(x).float() for x,_,_ in batches])
+    *_,predict = method.predictors().values()
+    with accelerator.autocast(): parts = [predict(x).float() for x,_,_ in batches]
+    return torch.cat(parts)
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #d288a7d6
 @patch
 def _keep(self:SGNClassifier, method, votes, parts, rows, accelerator):
     "What predicts from now on, and what training said of each example, in the order of X."
     start = time.perf_counter()
-    kept = {'given': torch.cat([b.y for b in parts]),
-            'probs': torch.cat([_predicted(method, b, accelerator) for b in parts]),
-            'votes': votes.counts, 'weight': votes.weight,
-            'held_out': torch.arange(len(rows))>=method.N}
+    probs = [_probabilities(method, b, accelerator) for b in parts]
+    labels = {
+        'given':    torch.cat([b.y for b in parts]),
+        'probs':    torch.cat(probs),
+        'votes':    votes.counts,
+        'weight':   votes.weight,
+        'held_out': torch.arange(len(rows))>=method.N}
     order = rows.argsort()
-    self.labels_ = {name: v.cpu()[order] for name,v in kept.items()}
+    self.labels_ = {name: v.cpu()[order] for name,v in labels.items()}
     self.seconds_['report'] += time.perf_counter()-start
     self.method_ = self._for_inputs(method)
 
@@ -360,14 +398,14 @@ def _for_inputs(self:SGNClassifier, method):
     "The method as it predicts: features come in double precision."
     return (method.double() if len(self.shape_)==1 else method).eval()
 
-def _take_over(method, classes, shape, classes_before, shape_before, method_before):
+def _take_over(method, classes, shape, last_classes, last_shape, last_method):
     "Warm start: networks as they were, memories of single examples afresh."
-    if list(classes)!=list(classes_before) or shape!=shape_before:
-        before = f'{list(classes_before)} and shape {list(shape_before)}'
+    if list(classes)!=list(last_classes) or shape!=last_shape:
+        expected = f'{list(last_classes)} and shape {list(last_shape)}'
         raise ValueError('warm_start goes on with the classes and inputs of the last fit: '
-                         f'{before}, got {list(classes)} and {list(shape)}')
+                         f'{expected}, got {list(classes)} and {list(shape)}')
     for name,part in method.named_children():
-        part.load_state_dict(method_before.get_submodule(name).state_dict())
+        part.load_state_dict(last_method.get_submodule(name).state_dict())
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #a1ebe88f
 @patch
@@ -377,12 +415,14 @@ def predict_proba(self:SGNClassifier,
 ):               # array `[N, K]`, a column for each of `classes_`
     "Class probabilities."
     check_is_fitted(self)
-    x = self._inputs(from_dataset(X)[0] if isinstance(X, Dataset) else X)
+    if isinstance(X, Dataset): X,_ = from_dataset(X)
+    x = self._inputs(X)
     data = self._data(x, torch.zeros(len(x)).long())
     device = next(self.method_.parameters()).device
-    predict = list(self.method_.predictors().values())[-1]
+    *_,predict = self.method_.predictors().values()
     parts = evaluation_batches(data, data.train, min(1000, len(x)), device=device)
-    return torch.cat([predict(x) for x,_,_ in parts]).double().cpu().numpy()
+    probs = torch.cat([predict(x) for x,_,_ in parts])
+    return probs.double().cpu().numpy()
 
 @patch
 def predict(self:SGNClassifier,
@@ -393,14 +433,7 @@ def predict(self:SGNClassifier,
     return self.classes_[best]
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #d1f0e981
-@patch
-def label_report(self:SGNClassifier,
-    ids=None,  # a name for each example, such as its file; 0, 1, ... unless given
-):             # a data frame, worst labels first
-    "Which labels are wrong, as far as training can tell."
-    from sgn_nb.apps.label_report import label_report
-    check_is_fitted(self)
-    return label_report(self, ids)
+SGNClassifier.label_report = label_report   # `self` is its `clf`
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #4f33a8cc
 @patch
@@ -414,7 +447,9 @@ def save(self:SGNClassifier,
              'norm': {'mean': self.mean_, 'std': self.std_}}
     tensors = {}
     for part,values in parts.items():
-        for k,v in values.items(): tensors[f'{part}.{k}'] = v.detach().cpu().contiguous().clone()
+        for k,v in values.items():
+            v = v.detach().cpu().contiguous()
+            tensors[f'{part}.{k}'] = v.clone()
     header = json.dumps(self._header(), default=lambda v: v.tolist())
     with atomic_write(path) as tmp: save_file(tensors, tmp, {'sgn_nb': header})
     return Path(path)
@@ -423,12 +458,18 @@ def save(self:SGNClassifier,
 def _header(self:SGNClassifier):
     "All that is no tensor."
     plain = (str, int, float, dict, type(None))
-    params = {k: v for k,v in self.get_params().items() if isinstance(v, plain)}
-    return {'params': params, 'spec': asdict(self.spec_),
-            'classes': self.classes_.tolist(), 'dtype': self.classes_.dtype.str,
-            'shape': self.shape_, 'bytes': self.bytes_, 'n_features': self.n_features_in_,
-            'names': list(getattr(self, 'feature_names_in_', [])),
-            'history': self.history_, 'seconds': self.seconds_}
+    params = self.get_params().items()
+    return {
+        'params':     {k: v for k,v in params if isinstance(v, plain)},
+        'spec':       asdict(self.spec_),
+        'classes':    self.classes_.tolist(),
+        'dtype':      self.classes_.dtype.str,
+        'shape':      self.shape_,
+        'bytes':      self.bytes_,
+        'n_features': self.n_features_in_,
+        'names':      list(getattr(self, 'feature_names_in_', [])),
+        'history':    self.history_,
+        'seconds':    self.seconds_}
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #b12bc481
 @patch(cls_method=True)
@@ -437,44 +478,52 @@ def load(cls:SGNClassifier,
     net=None,  # your own backbone or `make_net`, if it was fitted with one
 ):             # the fitted classifier, on the CPU
     "Read a saved classifier. No pickle: nothing in the file is executed."
-    header,tensors = _read(path)
-    def part(name):
-        start = f'{name}.'
-        return {k.removeprefix(start): v for k,v in tensors.items() if k.startswith(start)}
-    self = cls(**header['params'] | ({} if net is None else {'net': net}))
+    header,parts = _read(path)
+    if net is not None: header['params']['net'] = net
+    self = cls(**header['params'])
     self.classes_ = np.array(header['classes'], header['dtype'])
-    self.shape_,self.bytes_ = tuple(header['shape']),header['bytes']
+    self.shape_ = tuple(header['shape'])
+    self.bytes_ = header['bytes']
     self.n_features_in_ = header['n_features']
     if header['names']: self.feature_names_in_ = np.array(header['names'], dtype=object)
     self.spec_ = Spec(**header['spec'])
-    self.history_,self.seconds_ = header['history'],header['seconds']
-    self.labels_ = part('labels')
-    self.mean_,self.std_ = part('norm')['mean'],part('norm')['std']
-    return self._restore(part('method'))
+    self.history_ = header['history']
+    self.seconds_ = header['seconds']
+    self.labels_ = parts['labels']
+    self.mean_ = parts['norm']['mean']
+    self.std_ = parts['norm']['std']
+    return self._restore(parts['method'])
 
 def _read(path):
-    "Header and tensors of a saved classifier."
+    "Header of a saved classifier, and part -> name -> tensor."
     from safetensors import safe_open, SafetensorError
     if not Path(path).is_file(): raise FileNotFoundError(f'no file {path}')
+    parts = {'method': {}, 'labels': {}, 'norm': {}}
     try:
         with safe_open(path, 'pt') as f:
-            return json.loads(f.metadata()['sgn_nb']),{k: f.get_tensor(k) for k in f.keys()}
+            header = json.loads(f.metadata()['sgn_nb'])
+            for key in f.keys():
+                part,_,name = key.partition('.')
+                parts[part][name] = f.get_tensor(key)
     except (SafetensorError, KeyError, TypeError, ValueError) as e:
         kind = type(e).__name__
         raise ValueError(f'{Path(path).name} is no classifier of sgn_nb ({kind})') from e
+    return header,parts
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #e5ae7dc7
 @patch
 def _restore(self:SGNClassifier, state):
     "The method, with saved weights."
-    spec,y = self.spec_,self.labels_['given'][~self.labels_['held_out']]
+    spec,labels = self.spec_,self.labels_
+    y = labels['given'][~labels['held_out']]
     with torch.random.fork_rng(devices=[]):
         make_net = self._make_net(spec.net)
         method = method_class(spec.method)(make_net, len(self.classes_), y, **spec.settings)
     self.method_ = self._for_inputs(method)
     try: self.method_.load_state_dict(state)
     except RuntimeError as e:
-        reason = str(e).splitlines()[-1].strip()[:100]
+        *_,line = str(e).splitlines()
+        reason = line.strip()[:100]
         raise ValueError('net does not fit the saved weights: load(path, net=...) takes the '
                          f'backbone or make_net that was fitted ({reason})') from e
     return self
@@ -491,7 +540,7 @@ class _Graph(nn.Module):
         self.register_buffer('std', clf.std_.clone().view(shape))
 
     def forward(self, x):
-        predict = list(self.method.predictors().values())[-1]
+        *_,predict = self.method.predictors().values()
         x = x.float()/self.divisor
         return predict(((x-self.mean)/self.std).float())
 
@@ -505,7 +554,8 @@ def to_onnx(self:SGNClassifier,
         advice = 'to_onnx needs onnx and onnxscript: pip install "sgn_nb[export]"'
         raise ImportError(advice) from e
     check_is_fitted(self)
-    x = torch.zeros(2, *self.shape_, dtype=torch.uint8 if self.bytes_ else torch.float32)
+    dtype = torch.uint8 if self.bytes_ else torch.float32
+    x = torch.zeros(2, *self.shape_, dtype=dtype)
     names = dict(input_names=['x'], output_names=['probabilities'])
     any_rows = [{0: torch.export.Dim('N')}]
     graph = torch.onnx.export(_Graph(self).eval(), (x,), **names, dynamic_shapes=any_rows,

@@ -26,7 +26,8 @@ def _registries():
     from sgn_nb.nets import NETS
     from sgn_nb.data.noise import HUMAN, KINDS, Noise
     from sgn_nb.training.loop import SCHEDULES
-    noises = [str(Noise(kind, 0 if kind=='none' else .4)) for kind in KINDS]
+    rates = {kind: .4 for kind in KINDS} | {'none': 0}
+    noises = [str(Noise(kind, rate)) for kind, rate in rates.items()]
     return {'METHODS': METHODS, 'NETS': NETS, 'NOISES': [*noises, *HUMAN], 'SCHEDULES': SCHEDULES}
 
 def _names_of(match):
@@ -39,7 +40,7 @@ def _with_names(text):
 
 # %% ../../nbs/api/apps/02_cli.ipynb #fe92f9ec
 def _parser(f):
-    "fastcore's parser of a function's docments, with hyphens in its options in every version of it."
+    "fastcore's parser of a function's docments; in every version of it with hyphens in options."
     parser = anno_parser(f, prog=f.__name__)
     for action in parser._actions:
         action.option_strings = [option.replace('_', '-') for option in action.option_strings]
@@ -86,7 +87,7 @@ def sgn_demo(
     seed:int=0,           # Decides noise, split, initial weights and batches.
     device:str='auto',    # Where to train: auto, cpu or cuda.
 ):                        # the two records
-    "Train cross-entropy and SGN on scikit-learn's digits with wrong labels, and show what each made of them."
+    "Train cross-entropy and SGN on digits with wrong labels, and show what each made of them."
     from sgn_nb.spec import Spec
     from sgn_nb.experiments.runner import run
     from sgn_nb.results.tables import summary
@@ -164,12 +165,15 @@ def _named_data(dataset, root, **columns):
 def _data(dataset, root, **columns):
     "The data set that the options ask for, and what they add to its spec."
     from sgn_nb.data.sources import train_size, user_path
-    path = Path(dataset) if Path(dataset).is_dir() else user_path(dataset, root)
+    path = Path(dataset)
+    if path.is_dir():
+        if root:
+            raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
+        return _folder_data(path, **columns)
+    path = user_path(dataset, root)
     if not path: train_size(dataset)                     # says so if there is nothing of that name
-    if not (path and path.is_dir()): return _named_data(dataset, root, **columns)
-    if root and path==Path(dataset):
-        raise ValueError(f'root is for data sets with a name, and {dataset!r} is a folder')
-    return _folder_data(path, **columns)
+    elif path.is_dir(): return _folder_data(path, **columns)
+    return _named_data(dataset, root, **columns)
 
 # %% ../../nbs/api/apps/02_cli.ipynb #57be22dd
 def sgn_train(
@@ -208,22 +212,23 @@ def sgn_train(
     from sgn_nb.experiments.runner import run
     from sgn_nb.spec import Spec
     from sgn_nb.results.tables import summary
-    choices = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule,
-                   flip=flip, precision=precision)
-    asked = {name: value for name, value in choices.items() if value is not None}
-    asked |= dict(method=method, settings=_settings(settings), n_train=n_train,
-                  val_share=val_share, accumulate=accumulate, seed=seed)
-    check_spec(Spec(**asked))                 # a misspelt name must not wait for sixty thousand images
+    optional = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule,
+                    flip=flip, precision=precision)
+    choices = {name: value for name, value in optional.items() if value is not None}
+    choices |= dict(method=method, settings=_settings(settings), n_train=n_train,
+                    val_share=val_share, accumulate=accumulate, seed=seed)
+    check_spec(Spec(**choices))            # a misspelt name must not wait for 60,000 images
     keep_memory()
     data, fields = _data(dataset, root, labels=labels, file_column=file_column,
                          label_column=label_column, clean_column=clean_column, classes=classes,
                          unlisted=unlisted, image_size=image_size)
-    spec = Spec(**{**recipe(data, device), **fields, **asked})
+    spec = Spec(**recipe(data, device) | fields | choices)
     record = run(spec, out, device, progress=method, data=data, compile=compile)
-    checkpoint = max(Path(out).glob(f'{record.id}.*.ckpt'), default='none')
+    folder = Path(out)
+    checkpoint = max(folder.glob(f'{record.id}.*.ckpt'), default='none')
     if rank()==0:
         print(f'\n{summary([record])}\n')
-        print(f'Record {Path(out)/record.id}.json, checkpoint {checkpoint}')
+        print(f'Record {folder/record.id}.json, checkpoint {checkpoint}')
     return record
 
 # %% ../../nbs/api/apps/02_cli.ipynb #8827cb94
@@ -237,19 +242,20 @@ def sgn_grid(
     skip_bad:bool=False,  # Leave out images of Clothing1M and WebVision that cannot be decoded; records say how many.
     device:str='auto',    # Where to train: auto, cpu or cuda.
 ):                        # how many runs are recorded, failed, to do
-    "Run all that a file asks for, skipping what is recorded; killed at any moment and started again, it goes on."
+    "Run all that a file asks for and that is not recorded; killed and started again, it goes on."
     from dataclasses import replace
     from sgn_nb.data.sources import is_streamed
     from sgn_nb.experiments.plans import read_grid
     from sgn_nb.experiments.grids import forget_failures, plan_runs, run_grid, run_state
     specs = read_grid(file)
     out = out or f'runs/{Path(file).stem}'
-    if skip_bad:
-        streamed = [is_streamed(s.dataset) for s in specs]
-        specs = [replace(s, skip_bad=True) if big else s for s, big in zip(specs, streamed)]
+    def skipping(spec): return replace(spec, skip_bad=spec.skip_bad or is_streamed(spec.dataset))
+    if skip_bad: specs = [skipping(s) for s in specs]
     specs = plan_runs(specs, only or '')
     if dry_run:
-        for s in specs: print(f'{run_state(s, out):9} {s.id}')
+        for s in specs:
+            state = run_state(s, out)
+            print(f'{state:9} {s.id}')
         return
     if retry: forget_failures(specs, out)
     return _report_grid(run_grid(specs, out, workers, device, Path(file).stem), out)
@@ -259,9 +265,11 @@ def _report_grid(counts, out):
     "Say what became of a grid; exit status 1 unless all is recorded."
     from sgn_nb.experiments.records import load_failures
     stopped = counts.pop('stopped')
-    print(f"{out}: " + ', '.join(f'{n} {state}' for state, n in counts.items()))
-    for f in load_failures(out):
-        print(f"failed: {f['id']}: {f['error']} ({f['traceback'][-1]})")
+    parts = [f'{n} {state}' for state, n in counts.items()]
+    print(f'{out}: ' + ', '.join(parts))
+    for failure in load_failures(out):
+        *_, place = failure['traceback']
+        print(f"failed: {failure['id']}: {failure['error']} ({place})")
     if stopped:
         print(f'{len(stopped)} worker(s) ended early (exit codes {stopped}); '
               'the same command goes on from there')
@@ -282,7 +290,7 @@ def sgn_search(
     storage:str=None,   # Where the studies are kept: a file, or the URL of a database that Optuna knows. The default is a journal in the folder.
     device:str='auto',  # Where to train: auto, cpu or cuda.
 ):                      # method -> settings and where they come from
-    "Search settings for every method of a file with equal budgets; killed at any moment and started again, it goes on."
+    "Search settings for each method, with equal budgets; killed and started again, it goes on."
     _check_optuna()
     from sgn_nb.experiments.search import read_search, run_search, save_search, search_table
     search = read_search(file)
@@ -306,12 +314,13 @@ def sgn_table(
     format:str='md',        # How to write it: md, html, tex or csv.
     out:str=None,           # File to write; the screen, unless given.
 ):                          # the text
-    "Print one of the paper's tables from records: a table for each scale, with the paper's numbers at the paper's scale."
+    "Print one of the paper's tables from records, and the paper's numbers at the paper's scale."
     from sgn_nb.base.files import atomic_write
     from sgn_nb.base.table import render
     from sgn_nb.experiments.records import load_records
     from sgn_nb.results.tables import paper_table
-    folders = sorted({p.parent for p in Path(records).rglob('*.json*')}) or [Path(records)]
+    root = Path(records)
+    folders = sorted({path.parent for path in root.rglob('*.json*')}) or [root]
     runs = [record for folder in folders for record in load_records(folder)]
     text = render(paper_table(number, runs, pick), format)
     if not out: print(text, end='')
@@ -323,7 +332,7 @@ def sgn_table(
 def sgn_pack(
     folder:str,   # Folder of finished runs.
     file:str,     # The .jsonl file, such as records/digits.jsonl. Runs that are in it stay there.
-):                # number of runs in the file
+):                # how many runs the file has then
     "Pack a folder of finished runs into one file: a line a run, sorted by id."
     from sgn_nb.experiments.records import pack
     n = pack(folder, file)
@@ -338,11 +347,12 @@ def _listed_files(folder, labels, file_column):
     table = read_table(next(path for path in paths if path.is_file()))
     files = table[file_column]
     parts = table.get('split', ['train']*len(files))
-    return [file.strip() for file, part in zip(files, parts) if part.strip()=='train']
+    is_train = [part.strip()=='train' for part in parts]
+    return [file.strip() for file, train in zip(files, is_train) if train]
 
 # %% ../../nbs/api/apps/02_cli.ipynb #6caf0da5
 def _report_data(folder, labels, file_column, label_column, classes, unlisted, image_size):
-    "The folder's images. All of the names that are wrong are printed; the message has the first ten."
+    "The folder's images. All names that are wrong are printed; the message has the first ten."
     from sgn_nb.data.examples import class_counts
     from sgn_nb.data.folder import image_folder
     from sgn_nb.base.errors import raise_listing
@@ -352,8 +362,9 @@ def _report_data(folder, labels, file_column, label_column, classes, unlisted, i
         for name in getattr(e, 'names', ()): print(name, file=sys.stderr)
         raise
     counts = class_counts(data.train, data.K)['given'].tolist()
-    few = [f'{name} ({n})' for name, n in zip(data.classes, counts) if n<5]
-    raise_listing('classes must have at least 5 images each: correct or leave out', few)
+    sizes = dict(zip(data.classes, counts))
+    rare = [f'{name} ({n})' for name, n in sizes.items() if n<5]
+    raise_listing('classes must have at least 5 images each: correct or leave out', rare)
     return data
 
 def _check_place(out):
@@ -383,7 +394,7 @@ def sgn_report(
     device:str='auto',         # Where to train: auto, cpu or cuda.
     out:str='label_report',    # Folder for the report; it must not exist yet.
 ):                             # the folder
-    "Train on a folder of images and report which of its labels look wrong: report.csv, corrected.csv, the model, and report.html to go through them."
+    "Train on a folder of images and report which of its labels look wrong: tables, model and page."
     import numpy as np
     import pandas as pd
     from sgn_nb.apps.classifier import SGNClassifier
@@ -395,13 +406,16 @@ def sgn_report(
     checkpoint = Path(f'{out}.ckpt')
     clf = SGNClassifier(method, _settings(settings), net, epochs, flip=flip, val_share=val_share,
                         random_state=seed, device=device, checkpoint=checkpoint, verbose=True)
-    clf.fit(data.train.x, np.array(data.classes)[data.train.y])
+    names = np.array(data.classes)
+    clf.fit(data.train.x, names[data.train.y])
     estimate = noise_estimate(clf.labels_)
-    write_report(clf, data.train.x, out, files, f'Labels of {data.name}', most, estimate)
+    title = f'Labels of {data.name}'
+    folder = write_report(clf, data.train.x, out, files, title, most, estimate)
     for part in checkpoint.parent.glob(f'{checkpoint.name}.*'): part.unlink()
     for sentence in caveats(clf, estimate): print(f'sgn_report: {sentence}', file=sys.stderr)
-    print(f'\n{report_summary(pd.read_csv(Path(out)/"report.csv"), estimate)}')
-    print(f'Open {Path(out)/"report.html"} in a browser to go through them.')
+    report = pd.read_csv(folder/'report.csv')
+    print(f'\n{report_summary(report, estimate)}')
+    print(f"Open {folder/'report.html'} in a browser to go through them.")
     return out
 
 # %% ../../nbs/api/apps/02_cli.ipynb #a0e0b93e
@@ -415,7 +429,7 @@ def sgn_bench(
     quick:bool=False,    # Small sizes, in seconds: does everything run?
     out:str=None,        # File for the record; none is written unless given.
 ):                       # the record
-    "Measure training steps, the loop, the data path and the losses beside the machine's limits, and say which goals are met."
+    "Measure steps, loop, data path and losses beside the machine's limits, and say what is met."
     from sgn_nb.base.files import atomic_write
     from sgn_nb.experiments.records import to_json
     from sgn_nb.bench import bench, goal_table, step_table

@@ -13,12 +13,13 @@ import json
 import math
 import warnings
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 import numpy as np
+import pandas as pd
 import torch
-import sgn_nb
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
-from .classifier import SGNClassifier
 from ..compositional import ilr
 from ..base.files import atomic_write
 from ..targets import to_target
@@ -51,7 +52,7 @@ def quality_scores(
 )->dict:              # name -> score `[N]`; the lower, the more suspicious
     "All candidates for the quality of a label."
     y = labels['given']
-    votes = labels['votes'].gather(1, y[:, None])[:, 0]
+    votes,_ = _label_and_rival(labels['votes'], y)
     belief,rival = _label_and_rival(beliefs(labels), y)
     probability,runner_up = _label_and_rival(labels['probs'], y)
     return {
@@ -65,8 +66,9 @@ def quality_scores(
 
 def _label_and_rival(shares, y):
     "Of each row, the share of its label and the largest share of another class."
-    label = shares.gather(1, y[:, None])[:, 0]
-    rival = shares.scatter(1, y[:, None], -1.).amax(1)
+    column = y[:, None]
+    label = shares.gather(1, column)[:, 0]
+    rival = shares.scatter(1, column, -1.).amax(1)
     return label,rival
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #745f4353
@@ -77,7 +79,9 @@ def confident_joint(
     "How many labels of class `i` are confidently of class `j`. Northcutt et al. 2021."
     K = q.shape[1]
     threshold = q.new_full((K,), 2.)                    # of a class without labels: never reached
-    for k in y.unique(): threshold[k] = q[y==k, k].mean()
+    for k in y.unique():
+        labelled = y==k
+        threshold[k] = q[labelled, k].mean()
     confident = q>=threshold
     counted = confident.any(1)
     j = torch.where(confident, q, -1.).argmax(1)
@@ -93,10 +97,11 @@ def class_noise_rate(
     "Share of wrong labels if probabilities are right and noise depends on the class alone."
     K = p.shape[1]
     T = .6*torch.eye(K) + .4/K
+    prior = torch.full((K, K), .1/K**2)
     for _ in range(steps):
-        q = p*T[:, y].T                                 # of each example: true class and given label, together
+        q = p*T[:, y].T                                 # true class and given label, together
         q = q/q.sum(1, keepdim=True)
-        J = torch.full((K, K), .1/K**2).index_add_(1, y, q.T)
+        J = prior.index_add(1, y, q.T)
         T = J/J.sum(1, keepdim=True)
     right = J.trace()/J.sum()
     return 1-right.item()
@@ -108,7 +113,7 @@ class NoiseEstimate:
     rate:float          # share of wrong labels, 0..1
     low:float           # lower end of its interval
     high:float          # upper end
-    matrix:np.ndarray   # `[K, K]`: probability of each given label (column) for each true class (row)
+    matrix:np.ndarray   # `[K, K]`: of each given label (column) for each true class (row)
     lower:np.ndarray    # lower ends, of chance alone
     upper:np.ndarray    # upper ends, of chance alone
     checked:bool        # were there held-out examples?
@@ -119,18 +124,21 @@ def noise_estimate(
     draws:int=500,     # from the posterior
 )->NoiseEstimate:
     "Noise rate and transition matrix from the confident joint, with intervals."
-    q,y,held_out = beliefs(labels),labels['given'],labels['held_out']
-    rates,joints = _posterior(q[~held_out], y[~held_out], draws)
+    held_out = labels['held_out']
+    p,q,y = labels['probs'],beliefs(labels),labels['given']
+    train = ~held_out
+    rates,joints = _posterior(q[train], y[train], draws)
     low,high = np.quantile(rates, [.025, .975])
     checked = bool(held_out.any())
     if checked:
-        least,most = _bracket(labels['probs'][held_out], q[held_out], y[held_out], draws)
-        low,high = min(low, least),max(high, most)
+        smallest,largest = _bracket(p[held_out], q[held_out], y[held_out], draws)
+        low = min(low, smallest)
+        high = max(high, largest)
+    rate,low,high = map(float, (rates.mean(), low, high))
     true = joints.sum(1)[:, :, None]                        # how many are truly of each class
     T = joints.transpose(0, 2, 1)/true.clip(1e-12)          # given by true; rows sum to 1
     lower,upper = np.quantile(T, [.025, .975], axis=0)
-    rate = float(rates.mean())
-    return NoiseEstimate(rate, float(low), float(high), T.mean(0), lower, upper, checked)
+    return NoiseEstimate(rate, low, high, T.mean(0), lower, upper, checked)
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #8def9a46
 def _posterior(q, y, draws):
@@ -139,8 +147,9 @@ def _posterior(q, y, draws):
     given = y.bincount(minlength=q.shape[1]).double().numpy()
     rng = np.random.default_rng(0)
     prior = 1/len(counts)
-    rows = np.stack([rng.dirichlet(c+prior, draws) for c in counts], axis=1)
-    joints = rows*(given/given.sum())[:, None]
+    rows = [rng.dirichlet(c+prior, draws) for c in counts]
+    share = given/given.sum()
+    joints = np.stack(rows, axis=1)*share[:, None]
     rates = 1-np.trace(joints, axis1=1, axis2=2)
     return rates,joints
 
@@ -148,12 +157,13 @@ def _bracket(p, q, y, draws):
     "Ends of the rate on held-out examples: lower if probabilities are right, upper if beliefs are."
     rate = class_noise_rate(p, y)
     deviation = math.sqrt(rate*(1-rate)/len(y))
+    low = max(0., rate-2*deviation)
     rates,_ = _posterior(q, y, draws)
-    return max(0., rate-2*deviation),np.quantile(rates, .975)
+    return low,np.quantile(rates, .975)
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #e1c16b60
 def caveats(
-    clf:SGNClassifier,       # fitted
+    clf,                     # a fitted `SGNClassifier`
     estimate:NoiseEstimate,  # of its labels
 )->list:                     # of sentences; empty where nothing speaks against it
     "What speaks against believing the report, in words."
@@ -174,7 +184,8 @@ def _network_caveat(labels, rate):
     predicted = labels['probs'].argmax(1)
     agreement = (predicted==labels['given'])[held_out].double().mean()
     deviation = (agreement*(1-agreement)/n).sqrt()
-    accuracy = (agreement-2*deviation).item()/(1-rate)     # at least, if it agrees with no wrong label
+    lowest = (agreement-2*deviation).item()
+    accuracy = lowest/(1-rate)                           # if it agrees with no wrong label
     if accuracy>=1-rate: return None
     return ('The network may be worse than the labels: '
             f'it predicts {agreement:.0%} of {n} held-out labels, '
@@ -188,31 +199,36 @@ def _rate_caveat(rate):
 # %% ../../nbs/api/apps/01_label_report.ipynb #671207a3
 def _correction_caveat(settings, epochs):
     if not settings.get('correct'): return None
-    kept = settings['alpha']**epochs
-    if kept<=.5: return None
-    return (f'Label correction was hardly on: targets moved by {1-kept:.0%} towards the network. '
+    label_weight = settings['alpha']**epochs
+    if label_weight<=.5: return None
+    moved = 1-label_weight
+    return (f'Label correction was hardly on: targets moved by {moved:.0%} towards the network. '
             'Train longer, or lower alpha.')
 
 def _weight_caveat(weight):
-    known = weight[~weight.isnan()]
-    if not len(known) or known.median()>=.1: return None
+    weight = weight[~weight.isnan()]
+    if not len(weight): return None
+    median = weight.median().item()
+    if median>=.1: return None
     return ('The noise scale is saturated: half of the labels have a loss weight '
-            f'below {known.median().item():.2f}. Lower the learning rate.')
+            f'below {median:.2f}. Lower the learning rate.')
 
 def _rare_caveat(y, classes):
     counts = y.bincount(minlength=len(classes)).tolist()
     rare = [str(c) for c,n in zip(classes, counts) if n<20]
     if not rare: return None
-    some = ', '.join(rare[:5]) + (', ...' if len(rare)>5 else '')
-    return (f'Fewer than 20 labels in {len(rare)} of the classes ({some}): '
+    dots = ['...'] if len(rare)>5 else []
+    names = ', '.join(rare[:5] + dots)
+    return (f'Fewer than 20 labels in {len(rare)} of the classes ({names}): '
             'what is said of them is a guess.')
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #6881bb58
 def label_report(
-    clf:SGNClassifier,  # fitted
-    ids=None,           # a name for each example, in the order of X, such as its file; 0, 1, ... unless given
-):                      # a pandas DataFrame, the most suspicious label first
+    clf,               # a fitted `SGNClassifier`
+    ids=None,          # a name for each example, such as its file; 0, 1, ... unless given
+)->pd.DataFrame:       # the most suspicious label first
     "Which labels look wrong, and what they might be. Warns where that should not be trusted."
+    check_is_fitted(clf)
     estimate = noise_estimate(clf.labels_)
     report = _report(clf, estimate, ids)
     for sentence in caveats(clf, estimate): warnings.warn(sentence, stacklevel=2)
@@ -221,16 +237,14 @@ def label_report(
 # %% ../../nbs/api/apps/01_label_report.ipynb #f0581fe1
 def _report(clf, estimate, ids):
     "`label_report` without its warnings."
-    try: import pandas as pd
-    except ImportError as e:
-        raise ImportError('label_report needs pandas: pip install "sgn_nb[report]"') from e
     labels,names = clf.labels_,clf.classes_
     y,N = labels['given'],len(labels['given'])
     if ids is not None and len(ids)!=N:
         raise ValueError(f'ids must name each of the {N} examples, got {len(ids)}')
     scores = quality_scores(labels, clf.spec_.settings.get('gamma', .001))
     predicted = beliefs(labels).argmax(1)
-    issue = (predicted!=y) & _lowest(scores['belief'], round(estimate.rate*N))
+    suspicious = _lowest(scores['belief'], round(estimate.rate*N))
+    issue = suspicious & (predicted!=y)
     table = pd.DataFrame({
         'id':              range(N) if ids is None else list(ids),
         'given_label':     names[y],
@@ -255,8 +269,10 @@ def data_uri(
 )->str:              # `data:image/...;base64,...`
     "An image inside a page: PNG where it is tiny, JPEG otherwise."
     from PIL import Image
-    picture = Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
-    kind,options = ('png', {}) if max(picture.size)<=64 else ('jpeg', {'quality': 80})
+    array = image.permute(1, 2, 0).squeeze(-1).numpy()
+    picture = Image.fromarray(array)
+    is_tiny = max(picture.size)<=64
+    kind,options = ('png', {}) if is_tiny else ('jpeg', {'quality': 80})
     picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
@@ -285,27 +301,28 @@ def calibration(
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #c03f4329
 def report_page(
-    clf:SGNClassifier,       # fitted
-    report,                  # its `label_report`
+    clf,                     # a fitted `SGNClassifier`
+    report:pd.DataFrame,     # its `label_report`
     estimate:NoiseEstimate,  # of its labels
     images:Tensor,           # `[N, C, H, W]`, uint8, in the order of X
     title='Label report',    # of the page
     most:int=200,            # how many images to show
 )->str:                      # HTML, complete
     "The report as one page that needs nothing else."
-    template = Path(sgn_nb.__file__).parent/'apps'/'label_report.html'
-    about = _page_data(clf, report, estimate, title)
-    items = _page_items(clf, report, images, most)
-    text = json.dumps(about | {'items': items}).replace('<', '\\u003c')
+    template = files('sgn_nb.apps')/'label_report.html'
+    data = _page_data(clf, report, estimate, title)
+    data['items'] = _page_items(clf, report, images, most)
+    text = json.dumps(data).replace('<', '\\u003c')
     return template.read_text(encoding='utf-8').replace('/*data*/', text)
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #9ca38873
 def _page_data(clf, report, estimate, title):
     "What the page says besides its images."
     labels = clf.labels_
+    fingerprint = round(estimate.rate*1e6)
     return {
         'title':   title,
-        'key':     f'{title} {len(report)} {round(estimate.rate*1e6)}',    # of decisions kept by a browser
+        'key':     f'{title} {len(report)} {fingerprint}',      # of decisions kept by a browser
         'summary': report_summary(report, estimate),
         'caveats': caveats(clf, estimate),
         'classes': [str(c) for c in clf.classes_],
@@ -333,20 +350,21 @@ def _page_items(clf, report, images, most):
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #404567ce
 def report_summary(
-    report,                  # of `label_report`
+    report:pd.DataFrame,     # of `label_report`
     estimate:NoiseEstimate,  # of its labels
 )->str:
     "The report in a sentence or two."
     kind = '95% interval' if estimate.checked else '95% interval, of chance alone'
     interval = f'{kind}: {estimate.low:.1%} to {estimate.high:.1%}'
     issues = int(report.is_label_issue.sum())
-    return (f'{len(report):,} labels of {len(estimate.matrix)} classes. '
+    n,K = len(report),len(estimate.matrix)
+    return (f'{n:,} labels of {K} classes. '
             f'About {estimate.rate:.1%} are estimated to be wrong ({interval}); '
             f'{issues:,} are listed as issues, each with a suggestion.')
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #195ec054
 def write_report(
-    clf:SGNClassifier,     # fitted
+    clf,                   # a fitted `SGNClassifier`
     images:Tensor,         # `[N, C, H, W]`, uint8, in the order of X
     out,                   # the folder to be
     ids=None,              # a name for each example, such as its file; 0, 1, ... unless given
@@ -359,7 +377,8 @@ def write_report(
     if out.exists(): raise FileExistsError(f'out must not exist yet, got {out}')
     estimate = estimate or noise_estimate(clf.labels_)
     report = _report(clf, estimate, ids)                # caveats stand on the page
-    corrected = report.sort_index()[['id', 'corrected_label']].set_axis(['file', 'label'], axis=1)
+    corrected = report.sort_index()[['id', 'corrected_label']]
+    corrected.columns = ['file', 'label']
     page = report_page(clf, report, estimate, images, title, most)
     with atomic_write(out) as tmp:
         tmp.mkdir()

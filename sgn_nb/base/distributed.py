@@ -28,13 +28,13 @@ LAUNCHER = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 
 def is_launched()->bool:  # by torchrun or accelerate
     "Did a launcher start this process? A `ValueError` where its variables are only half there."
-    there = [v for v in LAUNCHER if v in os.environ]
+    present = [v for v in LAUNCHER if v in os.environ]
     missing = [v for v in LAUNCHER if v not in os.environ]
     if 'RANK' in missing and 'WORLD_SIZE' in missing: return False
     if not missing: return True
     raise ValueError(
         f"the environment of a launcher must be whole, but {', '.join(missing)} is missing "
-        f"beside {', '.join(there)}: start with torchrun or accelerate launch, "
+        f"beside {', '.join(present)}: start with torchrun or accelerate launch, "
         "or unset what is there")
 
 # %% ../../nbs/api/base/04_distributed.ipynb #2062ee55
@@ -42,16 +42,17 @@ def check_shards(
     batch:int,          # examples in a batch
     last:int=0,         # in the last one of an epoch; 0: as many
     pieces:int=1,       # that a process makes of its part
-    what:str='pieces',  # their name, for the message
+    name:str='pieces',  # of the pieces, for the message
 ):
     "A `ValueError` where the batches of a training cannot be shared evenly."
     n = world_size()*pieces
-    among = f'{world_size()} processes' + (f' times {pieces} {what}' if pieces>1 else '')
+    sharers = f'{world_size()} processes'
+    if pieces>1: sharers += f' times {pieces} {name}'
     if batch%n:
-        raise ValueError(f'batch must be a multiple of the {among}, got {batch}')
+        raise ValueError(f'batch must be a multiple of the {sharers}, got {batch}')
     if last%n:
         raise ValueError(
-            f'the last batch of {last} examples cannot be shared evenly by {among}: '
+            f'the last batch of {last} examples cannot be shared evenly by {sharers}: '
             'leave it out (drop_last), or choose another batch')
 
 # %% ../../nbs/api/base/04_distributed.ipynb #ff1d07b0
@@ -99,8 +100,9 @@ def gather_by_id(
     if world_size()==1: return list(rows)
     N = int(all_reduce_sum(torch.tensor(len(i), device=i.device)))
     def whole(v):
-        mine = v.new_zeros(N, *v.shape[1:]).index_copy_(0, i, v)
-        return all_reduce_sum(mine)
+        placed = v.new_zeros(N, *v.shape[1:])
+        placed[i] = v
+        return all_reduce_sum(placed)
     return [whole(v) for v in rows]
 
 # %% ../../nbs/api/base/04_distributed.ipynb #570b89eb
@@ -109,7 +111,8 @@ def broadcast(
 ):      # the first process's
     "What the first process says."
     if world_size()==1: return v
-    device = f'cuda:{torch.cuda.current_device()}' if dist.get_backend()=='nccl' else 'cpu'
+    is_nccl = dist.get_backend()=='nccl'
+    device = f'cuda:{torch.cuda.current_device()}' if is_nccl else 'cpu'
     number = torch.tensor(float(v), device=device)
     dist.broadcast(number, 0)
     return type(v)(number.item())

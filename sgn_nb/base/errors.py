@@ -10,29 +10,38 @@ from difflib import get_close_matches
 
 # %% ../../nbs/api/base/00_errors.ipynb #1493e04b
 def lookup(
-    what:str,  # what is being chosen, for the message: 'method', 'data set', ...
+    kind:str,  # what is being chosen, for the message: 'method', 'data set', ...
     name,      # the name asked for
     choices,   # mapping name -> value, or a collection of names
 ):             # `choices[name]`, or `name` itself if `choices` is no mapping
-    "What `name` stands for; an unknown name is a `ValueError` with the nearest one and all of them."
+    "What `name` stands for; an unknown name is a `ValueError` with the nearest one and all."
     names = list(choices)
-    if name in names: return choices[name] if hasattr(choices, 'keys') else name
-    near = get_close_matches(str(name).lower(), [str(c).lower() for c in names], n=1)
-    guess = next((f'did you mean {c!r}? ' for c in names if str(c).lower() in near), '')
-    known = ', '.join(map(str, names))
-    raise ValueError(f'unknown {what} {name!r}: {guess}choose from {known}')
+    is_mapping = hasattr(choices, 'keys')
+    if name in names: return choices[name] if is_mapping else name
+    guess = _nearest(name, names)
+    question = '' if guess is None else f'did you mean {guess!r}? '
+    listing = ', '.join(map(str, names))
+    raise ValueError(f'unknown {kind} {name!r}: {question}choose from {listing}')
+
+def _nearest(name, names):
+    "The name that was probably meant; `None` where none is similar."
+    original = {}
+    for n in names: original.setdefault(str(n).lower(), n)
+    for match in get_close_matches(str(name).lower(), original, n=1): return original[match]
+    return None
 
 # %% ../../nbs/api/base/00_errors.ipynb #d2f8c817
 def raise_listing(
-    about:str,    # what is wrong
+    fault:str,    # what is wrong
     names:list,   # with whom; nothing happens if it is empty
-    most:int=10,  # how many are named
+    limit:int=10, # how many are named
 ):
-    "A `ValueError` that names the first ten and says how many more there are; all of them are its `names`."
+    "A `ValueError` that names the first ten and counts the others; all of them are its `names`."
     if not names: return
-    first = ', '.join(map(str, names[:most]))
-    rest = len(names)-most
-    more = f' and {rest:,} more' if rest>0 else ''
-    error = ValueError(f'{about}: {first}{more}')
-    error.names = list(map(str, names))
+    names = [str(n) for n in names]
+    first = ', '.join(names[:limit])
+    rest = len(names)-limit
+    ending = f' and {rest:,} more' if rest>0 else ''
+    error = ValueError(f'{fault}: {first}{ending}')
+    error.names = names
     raise error

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import socket
 import sys
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -24,7 +25,8 @@ def atomic_write(
     "An atomic write, all or nothing: beside `path`, to the disk, then renamed."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f'{path.name}.{secrets.token_hex(4)}.tmp')
+    number = secrets.token_hex(4)
+    tmp = path.with_name(f'{path.name}.{number}.tmp')
     try:
         yield tmp
         if tmp.is_file(): _sync(tmp)
@@ -39,7 +41,7 @@ def _sync(file):
 
 # %% ../../nbs/api/base/01_files.ipynb #53cb46b0
 def _linked(tmp, path):
-    "Give `tmp` the second name `path`, unless there is such a file; False where the file system knows no second names."
+    "Give `tmp` the second name `path`, unless there is such a file; False where that cannot be."
     try: os.link(tmp, path)
     except FileExistsError: pass
     except OSError: return path.exists()
@@ -61,31 +63,41 @@ def data_folder():  # a `Path`, or `None` where the variable is not set
 
 # %% ../../nbs/api/base/01_files.ipynb #b40e7499
 def download(
-    url:str,        # where from
-    path,           # where to
-    checksum:str,   # of the whole file: 'sha256:873e…', 'md5:c58f…'
-    advice:str='',  # what one can do instead, for the message
-)->Path:            # `path`
+    url:str,           # where from
+    path,              # where to
+    checksum:str,      # of the whole file: 'sha256:873e…', 'md5:c58f…'
+    advice:str='',     # what one can do instead, for the message
+    timeout:float=30., # of a server's silence, seconds
+)->Path:               # `path`
     "Fetch a file; it gets its name when its checksum is right, and not before."
     from torch.hub import download_url_to_file
+    clause = f'; {advice}' if advice else ''
     with atomic_write(path) as tmp:
-        tmp.touch()               # a folder that cannot be written to is noticed before the network is
-        try: download_url_to_file(url, str(tmp), progress=sys.stderr.isatty())
+        tmp.touch()                # a folder that cannot be written to is noticed first
+        try:
+            with _socket_timeout(timeout):
+                download_url_to_file(url, str(tmp), progress=sys.stderr.isatty())
         except (OSError, HTTPException) as e:
-            raise OSError(f'cannot download {url} ({e}){_clause(advice)}') from e
-        _check(tmp, checksum, url, advice)
+            raise OSError(f'cannot download {url} ({e}){clause}') from e
+        _check(tmp, checksum, url, clause)
     return Path(path)
 
-def _clause(advice): return f'; {advice}' if advice else ''
+@contextmanager
+def _socket_timeout(seconds):
+    "Connections that are made in the block give up after so many seconds of silence."
+    usual = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try: yield
+    finally: socket.setdefaulttimeout(usual)
 
-def _check(file, checksum, url, advice):
+def _check(file, checksum, url, clause):
     "Raise unless the file has this checksum."
     kind, expected = checksum.split(':')
     content = file.read_bytes()
     actual = hashlib.new(kind, content).hexdigest()
-    if actual!=expected:
-        raise ValueError(f'{url} is not the file that was expected: its {kind} is {actual}, '
-                         f'not {expected} ({len(content):,} bytes came){_clause(advice)}')
+    if actual==expected: return
+    raise ValueError(f'{url} is not the file that was expected: its {kind} is {actual}, '
+                     f'not {expected} ({len(content):,} bytes came){clause}')
 
 # %% ../../nbs/api/base/01_files.ipynb #ad66be40
 def content_hash(

@@ -23,18 +23,21 @@ def _quota(folder):
     "Cores that one control group may use; infinity where it has no limit."
     words = _words(folder/'cpu.max')
     words = words or _words(folder/'cpu.cfs_quota_us', folder/'cpu.cfs_period_us')
-    if len(words)<2 or words[0] in ('max', '-1'): return math.inf
-    return int(words[0])/int(words[1])
+    if len(words)<2: return math.inf
+    quota,period = words
+    return math.inf if quota in ('max', '-1') else int(quota)/int(period)
 
 def _cpu_quota(root='/'):
     "Cores that this process's control groups may use, the smallest of them all."
+    root = Path(root)
     quotas = [math.inf]
-    for line in _words(Path(root)/'proc/self/cgroup'):
+    for line in _words(root/'proc/self/cgroup'):
         _,kinds,path = line.split(':', 2)
         if kinds and 'cpu' not in kinds.split(','): continue
-        mount = Path(root)/'sys/fs/cgroup'/kinds
+        mount = root/'sys/fs/cgroup'/kinds
         inner = mount/path.lstrip('/')
-        quotas += [_quota(f) for f in (inner, *inner.parents) if f.is_relative_to(mount)]
+        groups = [f for f in (inner, *inner.parents) if f.is_relative_to(mount)]
+        quotas += [_quota(f) for f in groups]
     return min(quotas)
 
 # %% ../../nbs/api/base/02_parallel.ipynb #46f47932
@@ -43,7 +46,9 @@ def available_cores()->int:  # at least 1
     if hasattr(os, 'process_cpu_count'): cores = os.process_cpu_count()   # Python >= 3.13
     elif hasattr(os, 'sched_getaffinity'): cores = len(os.sched_getaffinity(0))
     else: cores = os.cpu_count()                                          # macOS, Windows
-    return max(1, min(cores or 1, math.ceil(min(_cpu_quota(), 2**20))))
+    cores = cores or 1
+    share = min(cores, _cpu_quota())
+    return max(1, math.ceil(share))
 
 # %% ../../nbs/api/base/02_parallel.ipynb #a948773f
 def step_work(
@@ -54,12 +59,14 @@ def step_work(
     "Roughly the work of a training step: three times the layers' products in a prediction."
     import torch
     from torch.nn.modules.module import register_module_forward_hook
-    layers,counts = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d),[]
+    from torch.nn import Conv1d, Conv2d, Conv3d, Linear
+    counts = []
     def count(layer, inputs, output):
-        if not isinstance(layer, layers): return
+        if not isinstance(layer, (Linear, Conv1d, Conv2d, Conv3d)): return
         positions = output.numel()//len(layer.weight)
         counts.append(2*layer.weight.numel()*positions)
-    was_training,hook = method.training,register_module_forward_hook(count)
+    was_training = method.training
+    hook = register_module_forward_hook(count)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             method.eval().probs(torch.zeros(1, *shape))

@@ -21,7 +21,11 @@ def generator(
     if not isinstance(seed, Integral):
         raise ValueError(f'seed must be an integer, got {seed!r}')
     seed = int(seed)
-    is_noise = purpose in _NOISE
-    key = f'sgn_nb {purpose[0]} {seed}' if is_noise else repr((seed, *purpose))
-    bits = int.from_bytes(sha256(key.encode()).digest()[:8], 'little')
-    return torch.Generator().manual_seed(bits % 2**32 if is_noise else bits >> 1)
+    if purpose in _NOISE: state = _first_bits(f'sgn_nb {purpose[0]} {seed}', 32)
+    else: state = _first_bits(repr((seed, *purpose)), 64) >> 1
+    return torch.Generator().manual_seed(state)
+
+def _first_bits(text, n):
+    "The first bits of a text's hash, as a number."
+    digest = sha256(text.encode()).digest()
+    return int.from_bytes(digest[:n//8], 'little')
