@@ -54,7 +54,8 @@ def copy(tmp_path):
 
 # Processes that start in milliseconds: forked, each anew, from one that has imported torch
 
-PRELOAD = 'pytest sgn_nb.apps.cli sgn_nb.experiments.runner sgn_nb.results.tables'.split()
+PRELOAD = ['pytest', 'sklearn.datasets', 'torch._dynamo', 'torchmetrics', 'sgn_nb.apps.cli',
+           'sgn_nb.apps.classifier', 'sgn_nb.experiments.runner', 'sgn_nb.results.tables']
 
 def child(log, script, *args):
     "The new process: what it says goes to `log`, then it does what `python script args` does."

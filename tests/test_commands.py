@@ -167,7 +167,7 @@ getattr(cli, sys.argv[1])(sys.argv[2:])
 @posix
 @pytest.mark.parametrize('command, works', [('main_train --epochs 100000', 'loss='),
                                             ('main_demo --epochs 100000', 'loss='),
-                                            ('main_grid FILE', 'run/s')])
+                                            ('main_grid FILE', 'epoch/s')])
 def test_control_c(start, tmp_path, command, works):
     "One line and the status that shells give it; no traceback."
     (tmp_path/'long.toml').write_text('epochs = 100000\n')
