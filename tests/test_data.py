@@ -220,11 +220,12 @@ def test_killed_while_downloading(process, pickles, serve, tmp_path):
     "Only a temporary file is left, which nobody takes for the real one."
     good, cache = pickles['good'], tmp_path/'cache'
     p = process(LABELS, serve(good, stop=100_000, stall=True), sha(good))
-    wait_for(lambda: contents(cache))
+    def suffixes(): return {Path(o).suffix for o in contents(cache)}
+    wait_for(lambda: suffixes()=={'.tmp', '.partial'})
     p.kill()
     p.join()
     assert p.exitcode == -signal.SIGKILL
-    assert {Path(o).suffix for o in contents(cache)} == {'.tmp', '.partial'}
+    assert suffixes() == {'.tmp', '.partial'}
     assert ended(process(LABELS, serve(good), sha(good)))[0] == 0
     assert 'CIFAR-10_human.npz' in contents(cache)
 
