@@ -25,7 +25,8 @@ class Number:
     n:int|None=None      # number of runs, shown beside `sd`
     digits:int=1         # after the point
     signed:bool=False    # a difference: shown with + or −
-    word:str=''          # a verdict, shown behind the number
+    mark:str=''          # the sign of a footnote, shown right behind the number
+    word:str=''          # a verdict, shown after that
     best:bool=False      # the best mean of its column
     close:bool=False     # not told from the best, and so in bold; the best itself where a test was possible
 
@@ -37,6 +38,7 @@ class Number:
             text += f' ± {self.sd:.{self.digits}f}'
             if self.n: text += f' ({self.n})'
         if self.signed: text = text.replace('-', '−')
+        text += self.mark
         if self.word: text += f', {self.word}'
         return text
     __repr__ = __str__

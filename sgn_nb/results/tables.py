@@ -129,9 +129,7 @@ WEB = {'clothing1m': {'Clothing1M top-1': ('test_acc', 'clothing1m', 'top1')},  
 
 def _web(dataset):
     "The columns of Table 3 that a data set fills; none where it belongs to another table."
-    for name,columns in WEB.items():
-        if dataset.startswith(name): return columns
-    return {}
+    return WEB.get(dataset, {})
 
 def _figure(name, pick): return name if pick=='last' else f'{name}.{pick}'
 
@@ -223,7 +221,8 @@ def _paper_cells(number, columns, pick):
 
 def _paper_number(row):
     sd = None if pd.isna(row.sd) else row.sd
-    return Number(row.mean, sd, digits=2)
+    mark = '*' if row.note=='other evaluation setup' else ''
+    return Number(row.mean, sd, digits=2, mark=mark, close=row.note=='bold')
 
 def _difference(number, paper):
     if number.mean is None or paper.mean is None: return Number(None)
@@ -248,6 +247,7 @@ def _conditions(number, frame, pick, is_bold):
                f'{net}, {epochs} epochs, {batch} a step; seeds {seeds}.',
                _about_labels(number, frame),
                _about_bold(is_bold)]
+    if frame.paper_scale.all(): phrases.append(_about_paper(number))
     return ' '.join(phrases)
 
 def _about_labels(number, frame):
@@ -256,6 +256,7 @@ def _about_labels(number, frame):
         if 'webvision' not in frame.dataset.iloc[0]: return words
         return f'{words} WebVision: its validation images, which also choose the best epoch.'
     percent = 100*frame.realised_rate.dropna()
+    if percent.empty: return 'Labels as they came; nobody knows how many are wrong.'
     rates = percent.groupby(frame.noise_name).agg(['min', 'max'])
     names = column_order(rates.index)
     shares = [_about_rate(name, *rates.loc[name]) for name in names]
@@ -271,6 +272,12 @@ def _about_bold(is_bold):
     if not is_bold: return f'No bold: a test wants at least {MIN_SEEDS} seeds of every method.'
     return ('Bold: not significantly worse than the best of its column '
             '(paired t-tests over seeds that share labels, 5 %, Holm).')
+
+def _about_paper(number):
+    "What the signs in the paper's rows mean."
+    if number==3: return ("The paper's baselines other than NAL are from Liu et al. 2022; "
+                          '* marks another evaluation setup.')
+    return "Bold in the paper's rows is the paper's own."
 
 # %% ../../nbs/api/results/02_tables.ipynb #d5c267bd
 def against_paper(
@@ -304,7 +311,8 @@ def _paper_alone(number, dataset, pick):
         rows.append({'method': f'{name}, ours', **dict.fromkeys(columns)})
     epoch = 'last epoch' if pick=='last' else 'epoch that validation chooses'
     title = f'Table {number}, {dataset}, {epoch}'
-    return Table(rows, f'{title}: the paper, and ours at its scale, which nobody has run yet.')
+    words = f'{title}: the paper, and ours at its scale, which nobody has run yet.'
+    return Table(rows, f'{words} {_about_paper(number)}')
 
 def _paper_columns(number, dataset, pick):
     "The paper's numbers for a data set, with the names of their columns, in the columns' order."
