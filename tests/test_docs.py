@@ -1,5 +1,6 @@
 """The site: its sidebar names every notebook, and the check in the browser fails for each thing
 that can break."""
+import json
 import re
 import shutil
 import struct
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 import pytest
 from conftest import ROOT, files, run
+
+sys.path.insert(0, str(ROOT/'tools'))
 
 def png(shade):
     "A picture of 8 by 8 pixels, all of one shade."
@@ -28,6 +31,7 @@ addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame
 FORMULA = '<span class="math inline">\\(%s\\)</span>'
 PICTURE = '<img alt="%s" src="%s">'
 DATA = 'data:image/png;base64,'
+LONG = 'display:block;white-space:pre;overflow:hidden'
 URL = 'https://example.org/x.png'
 
 # What is added at the end of a page that is fine -> what the check must say.
@@ -48,6 +52,10 @@ BROKEN = {
     'a console error':        ('<script>console.error("ouch")</script>', 'console: ouch'),
     'a script that throws':   ('<script>throw Error("ouch")</script>', 'error: ouch'),
     'a wide table':           ('<div style="width:900px">wide</div>', 'cut off: div'),
+    'code cut off':           (f'<pre><code class="sourceCode" style="{LONG}">{"x"*400}</code></pre>',
+                               'no code is cut off'),
+    'a faint search result':  ('<style>.search-result-text {color: #ccc !important}</style>',
+                               'contrast of what the search finds'),
     'faint text':             ('<p style="color:#aaa;background:#fff">pale</p>', '"pale" has 2.3'),
     'a jump':                 (f'<script>{JUMP}</script>', 'layout shift'),
     'a heavy page':           (f'<!-- {"x"*1_600_000} -->', 'MB, more than'),
@@ -118,6 +126,20 @@ def test_no_site_is_an_error(tmp_path):
     "A wrong folder is named, and is no success."
     p = run(sys.executable, 'tools/check_docs.py', tmp_path, ok=False)
     assert p.returncode == 1 and 'holds no site: make docs' in p.stderr
+
+def test_a_colon_before_nothing_is_found(tmp_path):
+    "Whoever promises code below a sentence shows it."
+    import check_docs
+    def cell(kind, source): return {'cell_type': kind, 'source': source, 'outputs': []}
+    def found(*cells):
+        path = tmp_path/'x.ipynb'
+        path.write_text(json.dumps({'cells': [cell('markdown', 'It is this:'), *cells]}))
+        return check_docs.dangling(path)
+    assert found(cell('code', '#| exports\ndef f(): pass')) == found(cell('code', '1+1')) == []
+    hidden = '#| export\nx = 1', '#| hide\nx = 1', '#| include: false\nx = 1'
+    assert found(cell('code', hidden[1]), cell('code', '1+1')) == []
+    assert all(found(cell('code', source)) == ['It is this:'] for source in hidden)
+    assert found() == found(cell('markdown', 'Next.')) == ['It is this:']
 
 def test_sidebar_names_every_notebook_once():
     "Whoever adds a notebook says in which section of nbs/sidebar.yml it is read."

@@ -34,6 +34,9 @@ WORD = 'simplex'       # is searched for
 SUB = '/some/where/'   # where the server has the site
 UNSEEN = re.compile(r'^#\|\s*(hide\s*$|include:\s*false|output:\s*false|export)', re.M)
 
+HIDDEN = re.compile(r'^#\|\s*(hide\s*$|include:\s*false|default_exp)', re.M)
+UNSHOWN = re.compile(r'^#\|\s*export\s*$', re.M)
+
 
 def text(x): return x if isinstance(x, str) else ''.join(x)
 
@@ -69,6 +72,18 @@ def formulas(nb):
     "How many formulas the notebook has, counted without any renderer."
     cells = json.loads(nb.read_text(encoding='utf-8'))['cells']
     return sum(count_formulas(part) for cell in cells for part in markdown(cell))
+
+def dangling(nb):
+    "The last words of each paragraph that ends in a colon and is followed by nothing on the page."
+    cells = json.loads(nb.read_text(encoding='utf-8'))['cells']
+    cells = [cell for cell in cells if not HIDDEN.search(text(cell['source']))]
+    ends = []
+    for cell, following in zip(cells, cells[1:] + [None]):
+        words = text(cell['source']).rstrip()
+        if cell['cell_type'] != 'markdown' or not words.endswith(':'): continue
+        is_code = following and following['cell_type'] == 'code'
+        if not is_code or UNSHOWN.search(text(following['source'])): ends.append(words[-60:])
+    return ends
 
 def unless(holds, problem):
     "A list with the problem, or none."
@@ -160,8 +175,8 @@ class Check:
         field = page.locator('#quarto-search input').first
         field.evaluate(SEARCH.replace('WORD', WORD))
         try: page.wait_for_selector('.search-result', state='attached', timeout=10000)
-        except Exception: return 0
-        return page.locator('.search-result').count()
+        except Exception: return 0, []
+        return page.locator('.search-result').count(), page.evaluate(LOOK)['faint']
 
     def check(self, name):
         "All checks of one page: {check: problems}."
@@ -188,6 +203,7 @@ class Check:
         results['links lead somewhere'] = sorted(problems)
         results['contrast by day'] = page['faint']
         results['contrast by night'] = dark['faint']
+        results['no code is cut off'] = page['clipped']
         shade = page['background']
         results['dark mode switches'] = unless(shade != dark['background'],
                                              f'the background stays {shade}')
@@ -213,9 +229,11 @@ class Check:
 
     def check_disk(self, name, online):
         results = self.results[name]
-        page, hits, wrong = self.visit(self.site.as_uri() + '/', name, act=self.search)
+        page, found, wrong = self.visit(self.site.as_uri() + '/', name, act=self.search)
         results['opens from the disk'] = wrong
         if not page: return
+        hits, faint = found
+        results['contrast of what the search finds'] = faint
         n, total = page['formulas'], online['formulas']
         results['formulas are rendered from the disk'] = unless(n == total, f'{n} of {total}')
         results['search finds a word'] = unless(hits, f'no result for {WORD!r}')
@@ -233,9 +251,11 @@ class Check:
         return self.results['reference']
 
     def notebooks_have_pages(self):
-        missing = sorted(self.notebooks.keys() - self.ids.keys())
-        self.results['site']['has a page for each notebook'] = missing
-        return self.results['site']
+        results = self.results['site']
+        results['has a page for each notebook'] = sorted(self.notebooks.keys() - self.ids.keys())
+        results['a colon is followed by something'] = [
+            f'{name}: {words}' for name, nb in self.notebooks.items() for words in dangling(nb)]
+        return results
 
     def signature(self, name, target, py):
         "What is wrong with the place where a public name is explained."

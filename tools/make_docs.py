@@ -17,6 +17,11 @@ FORMULAS = 'site_libs/katex'  # where the site keeps it
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
 STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
           r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
+EXPORTED = '#| code-summary: "Exported source"'  # nbdev's words
+# What the method is, in code: a page shows it without being asked.
+METHOD = {'alr', 'clr', 'ilr', 'ilr_inv', 'label_smoothing', 'to_target', 'rank_one_nll', 'isotropic_nll',
+          'loss_weight', 'shift_weight', 'effective_target', 'shifted_residual', 'EMA', 'SGNLoss',
+          'residual', 'nll', 'fit', 'Method'}
 # A page opened from the disk may load a script, but not fetch a file.
 LOAD = '''index = await new Promise((done, fail) => {
         const s = document.createElement("script");
@@ -40,10 +45,33 @@ def katex():
 
 def without_links(fence): return re.sub(r'\[(`[^`\n]+`)\]\(http[^)\s]*\)', r'\1', fence[0])
 
+def source(cell): return ''.join(cell['source'])
+
+def is_signature(cell):
+    return cell['cell_type'] == 'code' and 'show_doc(' in source(cell)
+
+def unfold(cell):
+    "Exported source: open where it is the method itself, folded elsewhere."
+    names = re.findall(r'^(?:def|class) (\w+)', source(cell), flags=re.M)
+    fold = 'show' if METHOD.intersection(names) else 'true'
+    cell['source'] = source(cell).replace('#| code-fold: show', f'#| code-fold: {fold}', 1)
+
+def below_signatures(cells):
+    "The cells, each exported one below the signatures of what it defines."
+    ordered = []
+    for cell in cells:
+        exported = ordered and EXPORTED in source(ordered[-1])
+        if exported and is_signature(cell): ordered.insert(-1, cell)
+        else: ordered.append(cell)
+    for cell in ordered:
+        if EXPORTED in source(cell): unfold(cell)
+    return ordered
+
 def mend(path):
-    """nbdev links names in a signature's comments as in words; between code fences that is no link,
-    but noise."""
+    """Signatures stand above their source. nbdev links names in a signature's comments as in words;
+    between code fences that is no link, but noise."""
     nb = json.loads(path.read_text(encoding='utf-8'))
+    nb['cells'] = below_signatures(nb['cells'])
     outputs = [o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])]
     for data in outputs:
         if 'text/markdown' not in data: continue
