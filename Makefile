@@ -24,8 +24,9 @@ test: $(VENV)/.dev $(EXTRAS) ## all notebooks and tests/ (for more, FLAGS="slow 
 lab: $(VENV)/.dev ## the notebooks in JupyterLab
 	@$(PY) -m jupyterlab nbs $(ARGS)
 
-readme: $(VENV)/.dev ## README.md, sidebar, pyproject.toml, nbdev.yml, Colab badges: what is made
+readme: $(VENV)/.dev ## README.md, changelog page, sidebar, pyproject.toml, nbdev.yml, Colab badges: what is made
 	@$(PY) tools/make_pyproject.py
+	@$(PY) tools/make_changelog.py
 	@$(PY) tools/make_sidebar.py
 	@$(PY) tools/make_colab.py
 	@$(PY) tools/make_readme.py

@@ -45,7 +45,7 @@ def test_readme_and_site_settings_are_made(copy):
     """README.md comes from index.ipynb, the sidebar from the folders, the other files from
     settings.ini: `make readme` was run."""
     original = snapshot(copy)
-    for tool in 'make_pyproject', 'make_sidebar', 'make_colab', 'make_readme':
+    for tool in 'make_pyproject', 'make_changelog', 'make_sidebar', 'make_colab', 'make_readme':
         run(sys.executable, f'tools/{tool}.py', cwd=copy)
     refresh = 'from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()'
     run(sys.executable, '-c', refresh, cwd=copy)

@@ -1,5 +1,6 @@
 """nbs/sidebar.yml from the folders of `nbs/`: a section for each reader, and in the reference one
-for each package."""
+for each package; and the link to the repository in the bar."""
+from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +37,11 @@ def section(title, folder, depth):
 def sidebar():
     "The text of the file; the front page is the first."
     loose = sorted(notebooks(NBS), key=lambda p: p.name != 'index.ipynb')
-    lines = ['website:', '  sidebar:', '    contents:']
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    url = config['DEFAULT']['git_url']
+    lines = ['website:', '  navbar:', '    tools:', '      - icon: github', f'        href: {url}',
+             '        text: The repository', '  sidebar:', '    contents:']
     lines += [f'      - {p.name}' for p in loose]
     for title, folder in subfolders(NBS, SECTIONS).items(): lines += section(title, folder, 3)
     return '\n'.join(lines) + '\n'
