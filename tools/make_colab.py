@@ -1,5 +1,5 @@
-'''"Open in Colab": a badge below the title of every notebook in the sections Lessons and Results,
-and the cell that fetches what Colab lacks.'''
+'''"Open in Colab": a badge below the title of every notebook that runs, and the cell that fetches
+what Colab lacks.'''
 import hashlib
 import json
 import os
@@ -8,17 +8,21 @@ from configparser import ConfigParser
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = 'Lessons', 'Results'
+EXTRAS = {'api': 'lessons,export,real,search'}  # of the package, for the notebooks of a folder
 BADGE = '[![Open in Colab]'
 ON_COLAB = '  # on Colab'
 
 
 def notebooks():
-    "The notebooks of these sections of the sidebar."
+    "The notebooks of the sidebar that a reader may want to run."
     text = (ROOT/'nbs/sidebar.yml').read_text(encoding='utf-8')
-    parts = re.split(r'- section: *(.+)\n', text)
-    blocks = [block for name, block in zip(parts[1::2], parts[2::2]) if name in SECTIONS]
-    return re.findall(r'- (\S+\.ipynb)', ''.join(blocks))
+    return [name for name in re.findall(r'- (\S+/\S+\.ipynb)', text) if runs(ROOT/'nbs'/name)]
+
+def runs(path):
+    "Whether a notebook has code that its readers see."
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    codes = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    return any(not re.search(r'^#\| *(hide|default_exp)', code, re.M) for code in codes)
 
 def cell(kind, name, source, **fields):
     "A cell whose id follows from the notebook's name, so that it stays the same."
@@ -36,14 +40,17 @@ def cells(name, cfg):
     # The whole repository, since notebooks read records and stored values that no wheel holds.
     # A restart keeps the clone and what is installed; an installation that fails keeps neither.
     clone = f'/content/{repo}'
+    extras = EXTRAS.get(PurePosixPath(name).parts[0], 'lessons')
     set_up = f'''#| hide
 #| eval: false
 if 'google.colab' in str(get_ipython()):{ON_COLAB}
     from pathlib import Path
     fetch = 'git clone -q --depth 1 {git} {clone}'
-    install = 'pip install -q "{clone}[lessons]"'
+    install = 'pip install -q "{clone}[{extras}]"'
     if not Path('{clone}').exists():
         get_ipython().system(f'{{fetch}} && {{install}} || rm -rf {clone}')
+    if not Path('{clone}').exists():
+        raise RuntimeError('{repo} could not be installed here: run this cell once more')
     get_ipython().run_line_magic('cd', '{clone}/{folder}')'''
     return [cell('markdown', name, badge),
             cell('code', name, set_up, execution_count=None, outputs=[])]
