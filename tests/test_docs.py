@@ -43,6 +43,7 @@ BROKEN = {
     'a formula in error':     (FORMULA % r'\frac{x', 'formulas are rendered'),
     'an extra formula':       (FORMULA % 'x', 'formulas in the notebook'),
     'a leftover of Markdown': ('<p>::: {.note}</p>', ':::'),
+    'a link in a link':       ('<p>[<a href="#">ilr</a>](../x.ipynb)</p>', '](../x.ipynb)'),
     'a link in code':         ('<pre>d, # see [`ilr`](https://example.org)</pre>', '](https:'),
     'an empty figure':        (PICTURE % ('white', DATA + png(255)), 'more than one colour: white'),
     'a broken figure':        (PICTURE % ('torn', DATA + 'iVBORw0KGgo='), 'figures decode: torn'),

@@ -84,11 +84,13 @@
   // Formulas and Markdown that are still source
   const MARKUP = /.{0,20}(\$\$|\\begin\{|:::|\\\(|\\\[).{0,20}/g;
   const LINK = /.{0,20}\]\(https?:.{0,20}/g;
+  const RAW_LINK = /.{0,20}\]\([\w./:-]+\).{0,20}/g;
   const words = document.querySelector("main").cloneNode(true);
   all(".katex, .katex-display, pre, code, script, style", words).forEach((e) => e.remove());
   const unrendered = [
     ...all(".katex-error").map((e) => e.textContent),
     ...(words.textContent.match(MARKUP) || []),
+    ...(words.textContent.match(RAW_LINK) || []),
     ...all("main pre").flatMap((e) => e.textContent.match(LINK) || []),
   ];
 

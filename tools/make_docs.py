@@ -17,6 +17,7 @@ FORMULAS = 'site_libs/katex'  # where the site keeps it
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
 STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
           r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
+NESTED = re.compile(r'\[(\[`[^`]+`\]\([^)\s]*\))\]\([^)\s]*\)')  # a link in a link's text
 EXPORTED = '#| code-summary: "Exported source"'  # nbdev's words
 # What the method is, in code: a page shows it without being asked.
 METHOD = {'alr', 'clr', 'ilr', 'ilr_inv', 'label_smoothing', 'to_target', 'rank_one_nll', 'isotropic_nll',
@@ -68,10 +69,12 @@ def below_signatures(cells):
     return ordered
 
 def mend(path):
-    """Signatures stand above their source. nbdev links names in a signature's comments as in words;
-    between code fences that is no link, but noise."""
+    """Signatures stand above their source. nbdev links names in the text of a link, and in a
+    signature's comments as in words; between code fences that is no link, but noise."""
     nb = json.loads(path.read_text(encoding='utf-8'))
     nb['cells'] = below_signatures(nb['cells'])
+    for cell in nb['cells']:
+        if cell['cell_type'] == 'markdown': cell['source'] = NESTED.sub(r'\1', source(cell))
     outputs = [o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])]
     for data in outputs:
         if 'text/markdown' not in data: continue
