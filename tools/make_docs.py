@@ -68,6 +68,15 @@ def below_signatures(cells):
         if EXPORTED in source(cell): unfold(cell)
     return ordered
 
+def is_proof(cell):
+    "Whether a cell does nothing but test, so that it shows nothing."
+    if cell['cell_type'] != 'code' or cell['outputs']: return False
+    return re.search(r'^ *(assert|test_\w+\(|with ExceptionExpected)', source(cell), flags=re.M)
+
+def fold_proof(cell):
+    if 'code-fold' in source(cell) or EXPORTED in source(cell): return
+    cell['source'] = f'#| code-fold: true\n#| code-summary: "Proof"\n{source(cell)}'
+
 def mend(path):
     """Signatures stand above their source. nbdev links names in the text of a link, and in a
     signature's comments as in words; between code fences that is no link, but noise."""
@@ -75,6 +84,8 @@ def mend(path):
     nb['cells'] = below_signatures(nb['cells'])
     for cell in nb['cells']:
         if cell['cell_type'] == 'markdown': cell['source'] = NESTED.sub(r'\1', source(cell))
+    if path.parent.name == 'lessons':  # a page for one sitting: its proofs are folded
+        for cell in filter(is_proof, nb['cells']): fold_proof(cell)
     outputs = [o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])]
     for data in outputs:
         if 'text/markdown' not in data: continue
