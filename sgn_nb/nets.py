@@ -202,7 +202,7 @@ def fast_cnn(
     n_out:int,    # width of the last layer
     shape:tuple,  # of one input, `(C, H, W)`, 16 pixels or more
 )->nn.Module:     # `[b, C, H, W]` -> `[b, n_out]`
-    "Fixed whitening, four convolutions of 32 to 128 channels, a mean over the image, one linear layer."
+    "Fixed whitening, four convolutions of 32 to 128 channels, a mean, one linear layer."
     check_images('fast_cnn', n_out, shape, smallest=16)
     C,height,width = shape
     body = [
