@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 from .compositional import ilr
-from .data.batches import Augment, Batches, evaluation_batches
+from .data.batches import Augment, Batches
 from .data.examples import from_arrays
 from .training.metrics import training_flops
 from .base.parallel import adapt_threads, available_cores, keep_memory, keep_threads
