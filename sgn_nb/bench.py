@@ -36,7 +36,7 @@ from .sgn import SGNLoss
 from .base.table import Table
 from .spec import Optimisation
 from .training.loop import (
-    compile_networks, due_splits, fit, make_accelerator, make_optimiser, native_precision)
+    compile_networks, fit, make_accelerator, make_optimiser, native_precision)
 
 # %% ../nbs/api/02_bench.ipynb #09e59d60
 def call_seconds(
@@ -351,35 +351,23 @@ def epoch_job(
     return epoch
 
 # %% ../nbs/api/02_bench.ipynb #3fb04ac3
-_SPLITS = {'train': 45_000, 'val': 5_000, 'test': 10_000}
-
 def scoring_share(
     name:str,              # of a method
     net:str,               # one of `NETS`
     batch:int,             # examples a step
     precision:str='fp32',  # `fp32`, `bf16` or `fp16`
     device='cpu',          # where
-    steps:int=8,           # of the epoch that is timed
-    optimisation=None,     # says how often is scored; `Optimisation()` unless given
-)->dict:                   # seconds an example in `train` and `eval`; `share` of a run's time
-    "The part of a run on CIFAR-10 that goes into scores."
+    epochs:int=20,         # of nine steps
+)->dict:                   # seconds in `train` and in `eval`; the latter's `share` of both
+    "The part of a run's time that goes into scores, as often as they are taken by default."
     accelerator = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
-    train = _noise_batches(batch, steps, accelerator.device)
+    train,val,test = (_noise_batches(batch, n, accelerator.device) for n in (9, 1, 2))
+    evals = {'val': val.sequential(), 'test': test.sequential()}
     method = _paper_method(name, net, (3, 32, 32), train.K, train.y.cpu())
-    evals = {'val': train.sequential()}
-    one_epoch = Optimisation(epochs=1, lr=1e-3)
-    for _ in range(2): seconds = fit(method, train, evals, one_epoch, accelerator)['seconds']
-    each = {part: s/len(train.y) for part,s in seconds.items()}
-    scored,trained = _scored_and_trained(optimisation or Optimisation())
-    scores,training = each['eval']*scored,each['train']*trained
-    return each | {'share': scores/(scores+training)}
-
-def _scored_and_trained(optimisation):
-    "Examples that a run scores and trains on, all in all."
-    epochs = range(optimisation.epochs)
-    due = [split for e in epochs for split in due_splits(_SPLITS, e, optimisation)]
-    scored = sum(_SPLITS[split] for split in due if split!='train')
-    return scored,_SPLITS['train']*len(epochs)
+    optimisation = Optimisation(epochs=epochs, lr=1e-3)
+    seconds = fit(method, train, evals, optimisation, accelerator)['seconds']
+    share = seconds['eval']/(seconds['train']+seconds['eval'])
+    return {'train': seconds['train'], 'eval': seconds['eval'], 'share': share}
 
 # %% ../nbs/api/02_bench.ipynb #152c5f1b
 @contextmanager

@@ -114,13 +114,13 @@ def loading_seconds(n):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('--rounds', type=int, default=5)
+    p.add_argument('--rounds', type=int, default=3)
     rounds = p.parse_args().rounds
     torch.set_num_threads(1)
     record = {'what': 'overhead',
               'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')},
               'load 10,000 records': round(loading_seconds(10_000), 2),
-              'two workers : one': worker_gain(3),
+              'two workers : one': worker_gain(2),
               'two bare loops : one': machine_gain()}
     with atomic_write(ROOT/'records/speed/overhead.json') as tmp:
         whole = record | {'env': environment('cpu', {})}
