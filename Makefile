@@ -40,7 +40,7 @@ tables: $(VENV)/.run ## tables/ from the committed records, byte for byte; their
 
 bench: $(VENV)/.run ## records/speed/ on this machine, which should be idle (ARGS for sgn_bench)
 	@$(PY) $(VENV)/bin/sgn_bench --device cpu --out records/speed/bench_cpu.json $(ARGS)
-	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn \
+	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn --rounds 2 \
 	  --out records/speed/bench_cpu_fp32.json $(ARGS)
 	@$(PY) tools/overhead.py
 

@@ -1,5 +1,5 @@
-"""What the training loop's figures, checkpoints and progress cost beside a bare loop, what sharing
-two cores gains, and what a run takes: records/speed/overhead.json."""
+"""What the training loop's figures, checkpoints and progress cost beside a bare loop, and what
+sharing two cores gains: records/speed/overhead.json."""
 import argparse
 import json
 import statistics
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from sgn_nb.base.files import atomic_write
 from sgn_nb.experiments.grids import plan_runs, run_grid
-from sgn_nb.experiments.plans import grid, read_grid
+from sgn_nb.experiments.plans import grid
 from sgn_nb.experiments.records import as_dict, environment, load_records, to_json
 from sgn_nb.experiments.runner import batches, make_method, plan_run, prepare, run
 from sgn_nb.spec import Spec
@@ -103,15 +103,6 @@ def worker_gain(rounds):
     from the runs' own seconds, so without the start of processes."""
     return round(statistics.median(grid_gain(k) for k in range(rounds)), 2)
 
-def run_seconds():
-    "Seconds of the longest runs of the digits table on one core."
-    methods = 'ce', 'sgn', 'het', 'coteaching', 'forward'
-    specs = read_grid(ROOT/'experiments/digits_table1.toml')
-    one_cell = {s.method: s for s in specs if (s.noise, s.seed) == ('sym-0.4', 0)}
-    longest = {m: s for m, s in one_cell.items() if m in methods}
-    with tempfile.TemporaryDirectory() as folder:
-        return {m: run(s, folder, 'cpu').env['seconds'] for m, s in longest.items()}
-
 def loading_seconds(n):
     "Seconds to load so many records."
     texts = [to_json(as_dict(r)) for r in load_records(ROOT/'records/digits_tables.jsonl')]
@@ -123,15 +114,14 @@ def loading_seconds(n):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('--rounds', type=int, default=7)
+    p.add_argument('--rounds', type=int, default=3)
     rounds = p.parse_args().rounds
     torch.set_num_threads(1)
     record = {'what': 'overhead',
               'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')},
               'load 10,000 records': round(loading_seconds(10_000), 2),
-              'two workers : one': worker_gain(3),
-              'two bare loops : one': machine_gain(),
-              'seconds of a run': run_seconds()}
+              'two workers : one': worker_gain(2),
+              'two bare loops : one': machine_gain()}
     with atomic_write(ROOT/'records/speed/overhead.json') as tmp:
         whole = record | {'env': environment('cpu', {})}
         tmp.write_text(json.dumps(whole, indent=1) + '\n')
