@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'SCHEDULES', 'make_accelerator', 'native_precision', 'set_rates', 'parameter_groups', 'make_optimiser',
-           'evaluate_all', 'due_splits', 'explain_memory', 'fit', 'check_training', 'compile_networks']
+           'evaluate_all', 'due_splits', 'explain_memory', 'fit', 'check_training', 'fit_together', 'compile_networks']
 
 # %% ../../nbs/api/training/04_loop.ipynb #2e3b315a
 import warnings
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from .checkpoint import Run
 from .compat import (
     compile_in_place, has_cpu_bf16, prepare_model, release, reset_accelerate, undo_compile)
+from .graphs import DeviceStep, Recorder, advance, call_all, lockstep
 from .metrics import EpochStats, evaluate
 from ..base.errors import lookup
 from ..base.distributed import check_shards, is_launched, leave_group_at_exit, rank, world_size
@@ -148,6 +149,7 @@ def explain_memory(
                           'raise accumulate, lower batch, or take precision bf16') from e
 
 # %% ../../nbs/api/training/04_loop.ipynb #1d84c0d6
+@lockstep
 def fit(
     method,              # a `Method`
     train,               # its training batches: `Batches`
@@ -159,7 +161,8 @@ def fit(
     checkpoint=None,     # a `Checkpoint`; a run that it holds goes on
     on_epoch=None,       # called with each epoch's row, in every process
     progress:str=None,   # show a bar with this title
-)->dict:                 # `curve`: a flat dict per epoch; `seconds`: of training and evaluation
+    graph:bool=False,    # on a GPU: record `train_batch` as a CUDA graph, and replay it
+)->dict:                 # `curve`: a flat dict per epoch; `seconds`: of training and evaluation; `graph`: was any step replayed?
     "Train `method`. The whole algorithm is on this screen."
     epochs,pieces,steps = optimisation.epochs,optimisation.accumulate,len(train)
     check_training(method, train, pieces)
@@ -169,19 +172,27 @@ def fit(
     plain = make_optimiser(method, optimisation, fused=not accelerator.scaler)
     model,optimiser = prepare_model(accelerator, method, plain)
     run = Run(method, optimiser, EpochStats(train.true), observers, checkpoint, pieces)
+    def train_batch(batch, time):
+        "The device's part of a step."
+        seen = []
+        for x,y,i in _pieces(batch, pieces):
+            step = model(x, y, i, time)
+            accelerator.backward(step.loss/pieces)
+            seen.append(step._replace(loss=step.loss.detach()))
+        optimiser.step()
+        optimiser.zero_grad()
+        method.after_step()
+        return seen
+    device_step = DeviceStep(train_batch, method, optimiser, _obstacle(accelerator))
     with explain_memory(train.batch, pieces), _bar(progress, run, epochs, steps) as bar:
         for epoch in range(run.epoch, epochs):
             method.train()
             for n,batch in enumerate(train.epoch(epoch, run.step), run.step):
                 time = epoch + n/steps
                 set_rates(optimiser, schedule(time, epochs))
-                for x,y,i in _pieces(batch, pieces):
-                    step = model(x, y, i, time)
-                    accelerator.backward(step.loss/pieces)
+                seen = yield device_step.at(batch, time)               # what `train_batch` returns
+                for step,(_,y,i) in zip(seen, _pieces(batch, pieces)):
                     for observer in run.observers: observer.observe(step, y, i, time)
-                optimiser.step()
-                optimiser.zero_grad()
-                method.after_step()
                 bar.update()
                 if run.is_due(): run.save(epoch, n+1)
             run.end_steps(epoch)
@@ -193,7 +204,7 @@ def fit(
             run.lap()                                                     # what that took is not training
     if checkpoint and run.epoch<epochs: run.save(epochs, 0)
     release(accelerator, model)
-    return {'curve': run.curve, 'seconds': run.seconds}
+    return {'curve': run.curve, 'seconds': run.seconds, 'graph': device_step.is_replayed}
 
 # %% ../../nbs/api/training/04_loop.ipynb #3b3a485b
 def check_training(
@@ -214,6 +225,11 @@ def _pieces(batch, n):
     "The batch `x, y, i` in `n` parts."
     return zip(*(v.chunk(n) for v in batch))
 
+def _obstacle(accelerator):
+    "Why steps cannot be recorded as graphs; `None` if nothing is known against it."
+    if accelerator.scaler: return "the scaler of fp16 looks at the gradients of every step"
+    if world_size()>1: return f'{world_size()} processes talk to each other in every step'
+
 def _bar(title, run, epochs, steps):
     "A progress bar of the first process, if it has a title."
     hidden = title is None or rank()>0
@@ -225,6 +241,17 @@ def _headline(row):
     "Loss and test accuracies."
     figures = [k for k in row if k=='loss' or k.startswith('test_acc')]
     return {k: f'{row[k]:.3f}' for k in figures}
+
+# %% ../../nbs/api/training/04_loop.ipynb #cf92bc25
+def fit_together(
+    trainings:list,    # from `fit.begin(...)`, with what `fit` takes
+    graph:bool=True,   # on a GPU: all their steps in one CUDA graph; elsewhere, one after the other
+)->list:               # what `fit` returns, for each; or the error that ended it
+    "Several trainings in lockstep, each as it would be alone."
+    if world_size()>1:
+        raise ValueError(f'trainings go together in one process only, got {world_size()}')
+    advance(trainings, Recorder() if graph else call_all)
+    return [t.outcome() for t in trainings]
 
 # %% ../../nbs/api/training/04_loop.ipynb #81fda065
 def compile_networks(
