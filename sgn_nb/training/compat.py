@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['reset_accelerate', 'prepare_model', 'is_skipped', 'backward', 'release', 'release_after', 'compile_in_place',
-           'undo_compile', 'innermost', 'has_cpu_bf16']
+           'undo_compile', 'has_compiled_call', 'innermost', 'has_cpu_bf16']
 
 # %% ../../nbs/api/training/02_compat.ipynb #0855cd36
 from functools import wraps
@@ -29,7 +29,7 @@ def prepare_model(
     prepared,scaling = accelerator.prepare(model, optimiser)
     return prepared,(scaling if accelerator.scaler else optimiser)
 
-# %% ../../nbs/api/training/02_compat.ipynb #de990d75
+# %% ../../nbs/api/training/02_compat.ipynb #913ded6a
 def is_skipped(
     optimiser,  # who has just been asked for a step
 )->bool:        # only where gradients are scaled
@@ -94,6 +94,12 @@ def undo_compile(
 ):
     "From now on the network runs as it is."
     net._compiled_call_impl = None
+
+def has_compiled_call(
+    net,  # any network
+)->bool:
+    "Does the network call what was compiled?"
+    return net._compiled_call_impl is not None
 
 def innermost(
     error,  # from a compiler
