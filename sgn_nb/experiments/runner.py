@@ -24,7 +24,7 @@ from ..base.parallel import adapt_threads, keep_threads
 from .records import (
     Record, environment, find_record, load_record, save_record, thin)
 from ..spec import Spec, epoch_steps
-from ..training.loop import compile_networks, fit, make_accelerator
+from ..training.loop import compile_networks, fit, is_compiled, make_accelerator
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #511424ab
 def prepare(
@@ -106,7 +106,7 @@ def run(
                      checkpoint=checkpoint, on_epoch=on_epoch, progress=title)
         for name,s in result['seconds'].items(): seconds[name] += s
     env = environment(device, seconds)
-    if compile: env['compiled'] = True
+    if compile: env['compiled'] = is_compiled(stage)
     record = as_record(plan, data, method, hashes, ids, result['curve'], env)
     if rank()==0: save_record(record, out)
     barrier()
