@@ -1,7 +1,5 @@
 "Short trainings on the pretended device, and what a step of them asks of it."
-import csv
 import warnings
-from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
@@ -13,7 +11,6 @@ from sgn_nb.nets import net_maker
 from sgn_nb.spec import Optimisation
 from sgn_nb.training.loop import PRECISIONS, fit
 
-TABLE = Path(__file__).with_name('launches.csv')
 K, SHAPE = 10, (3, 16, 16)
 
 # Settings that make a method cheaper, or the same whatever the length of the run.
@@ -34,16 +31,16 @@ class Meter:
         return self.tallies[2] - self.tallies[1]
 
 
-def arrays(n=52):
+def arrays(n=36):
     "Images that are nothing but noise, and their labels."
     rng = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (n, *SHAPE), dtype=torch.uint8, generator=rng)
     return x,torch.arange(n)%K
 
 def noisy_data():
-    "40 examples to train on and 12 to test on."
+    "24 examples to train on and 12 to test on."
     x,y = arrays()
-    data = from_arrays(x[:40], y[:40], x[40:], y[40:], true=y[:40], K=K, name='noise')
+    data = from_arrays(x[:24], y[:24], x[24:], y[24:], true=y[:24], K=K, name='noise')
     return split(corrupt(data, 'sym-0.4', 0), 0, 0)
 
 def pretended_accelerator(device='cuda', precision='fp32'):
@@ -73,7 +70,7 @@ def make_method(name, net, data, **settings):
         return METHODS[name](net_maker(net, SHAPE), K, data.train.y, **settings)
 
 def measure(name, net='fast_cnn', precision='bf16', mixup=False, **settings):
-    "Five steps and an evaluation of a method's last stage: the whole `Tally`, a step's, the curve."
+    "Three steps and an evaluation of a method's last stage: the whole `Tally`, a step's, the curve."
     warnings.simplefilter('ignore')
     if name == 'forward': settings = {'T': TRANSITION, **settings}
     data = noisy_data()
@@ -86,22 +83,3 @@ def measure(name, net='fast_cnn', precision='bf16', mixup=False, **settings):
         result = fit(method, train, evals, Optimisation(epochs=1, lr=.02),
                      pretended_accelerator(precision=precision), [meter])
         return audit.tally,meter.step(),result['curve']
-
-
-# The table: launches of a step
-
-CELLS = [(name, net) for net in ('fast_cnn', 'wrn28_2') for name in METHODS]
-
-def read_table():
-    "(method, network) -> launches."
-    with TABLE.open() as f:
-        return {(r['method'], net): int(r[net]) for r in csv.DictReader(f) for net in NETS}
-
-NETS = 'fast_cnn', 'wrn28_2'
-
-def write_table(counts):
-    rows = [{'method': name, **{net: counts[name, net] for net in NETS}} for name in METHODS]
-    with TABLE.open('w', newline='') as f:
-        writer = csv.DictWriter(f, ['method', *NETS], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
