@@ -134,7 +134,7 @@ def _step_passes(method):
     return sum(3 if is_trained(net) else 1 for net in _networks(method))
 
 def _interval(passes, budget, epochs, start=1, stride=1):
-    "The first of `start`, `start+stride`, ... epochs between two scorings that keeps to the budget."
+    "The first of `start`, `start+stride`, ... epochs from one scoring to the next in the budget."
     n = start
     while n<epochs and math.ceil(epochs/n)*passes>budget: n += stride
     return n
@@ -271,7 +271,7 @@ def _headline(curve):
 # %% ../../nbs/api/training/03_loop.ipynb #81fda065
 def compile_networks(
     method,         # its networks are compiled in place, when they are first called in training
-    mode:str=None,  # of `torch.compile`, without CUDA graphs: `default`, `max-autotune-no-cudagraphs`; None: `default`
+    mode:str=None,  # of `torch.compile`, one without CUDA graphs; None: its default
 ):                  # the same method
     "Compile a method's networks; where that fails, a warning says why and they run as they are."
     if mode in ('reduce-overhead', 'max-autotune'):
