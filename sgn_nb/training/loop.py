@@ -94,13 +94,14 @@ def parameter_groups(
 def make_optimiser(
     method,           # asked for its `groups()`
     optimisation,     # an `Optimisation`, or a whole `Spec`
-    fused:bool=True,  # all weights in one call; not where a scaler stands between
+    fused:bool=True,  # all weights in one call; a few calls where a scaler stands between
 ):                    # a `torch.optim.SGD`, whose groups know their `initial_lr`
     "Gradient descent with momentum, as the paper has it."
     o = optimisation
     groups = parameter_groups(method, o.decay_norms)
+    way = {'fused': True} if fused else {'foreach': True}
     optimiser = torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov,
-                                weight_decay=o.weight_decay, fused=fused or None)
+                                weight_decay=o.weight_decay, **way)
     for group in optimiser.param_groups: group['initial_lr'] = group['lr']
     return optimiser
 
