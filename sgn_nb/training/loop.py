@@ -95,13 +95,14 @@ def parameter_groups(
 def make_optimiser(
     method,           # asked for its `groups()`
     optimisation,     # an `Optimisation`, or a whole `Spec`
-    fused:bool=True,  # all weights in one call; not where a scaler stands between
+    fused:bool=True,  # all weights in one call; a few calls where a scaler stands between
 ):                    # a `torch.optim.SGD`, whose groups know their `initial_lr`
     "Gradient descent with momentum, as the paper has it."
     o = optimisation
     groups = parameter_groups(method, o.decay_norms)
+    way = {'fused': True} if fused else {'foreach': True}
     optimiser = torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov,
-                                weight_decay=o.weight_decay, fused=fused or None)
+                                weight_decay=o.weight_decay, **way)
     for group in optimiser.param_groups: group['initial_lr'] = group['lr']
     return optimiser
 
@@ -135,7 +136,7 @@ def _step_passes(method):
     return sum(3 if is_trained(net) else 1 for net in _networks(method))
 
 def _interval(passes, budget, epochs, start=1, stride=1):
-    "The first of `start`, `start+stride`, ... epochs between two scorings that keeps to the budget."
+    "The first of `start`, `start+stride`, ... epochs from one scoring to the next in the budget."
     n = start
     while n<epochs and math.ceil(epochs/n)*passes>budget: n += stride
     return n
@@ -298,7 +299,7 @@ def fit_together(
 # %% ../../nbs/api/training/04_loop.ipynb #81fda065
 def compile_networks(
     method,         # its networks are compiled in place, when they are first called in training
-    mode:str=None,  # of `torch.compile`, without CUDA graphs: `default`, `max-autotune-no-cudagraphs`; None: `default`
+    mode:str=None,  # of `torch.compile`, one without CUDA graphs; None: its default
 ):                  # the same method
     "Compile a method's networks; where that fails, a warning says why and they run as they are."
     if mode in ('reduce-overhead', 'max-autotune'):
