@@ -54,10 +54,12 @@ class Tally:
 
 
 def place():
-    "File, line and text of the innermost call in our code, or else of the whole stack."
-    frames = [f for f in traceback.extract_stack() if 'pretended' not in f.filename]
-    ours = [f for f in frames if '/sgn_nb/' in f.filename] or frames
-    return f"{ours[-1].filename.split('/sgn_nb/')[-1]}:{ours[-1].lineno} {ours[-1].line}"
+    "File, line and text of the innermost call in our code, or else outside of PyTorch."
+    frames = [f for f in traceback.extract_stack() if f.filename != __file__]
+    ours = [f for f in frames if '/sgn_nb/' in f.filename]
+    outside = [f for f in frames if '/torch/' not in f.filename]
+    last = (ours or outside)[-1]
+    return f"{last.filename.split('/sgn_nb/')[-1]}:{last.lineno} {last.line}"
 
 def devices(tensors, at_least=0):
     "Kinds of device of tensors with so many dimensions."
