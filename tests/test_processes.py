@@ -7,7 +7,6 @@ import sys
 import pytest
 import torch
 from conftest import posix, slow
-from sgn_nb.base.distributed import PATIENCE
 from sgn_nb.data.batches import Augment, Batches, Mixup, evaluation_batches
 from sgn_nb.data.examples import corrupt, split
 from sgn_nb.data.sources import load_data
@@ -186,19 +185,19 @@ def test_a_program_leaves_its_group_however_it_ends(tmp_path):
 WAITS = '''
 import torch
 from torch.distributed.distributed_c10d import _get_default_group
-from sgn_nb.base.distributed import world_size
+from sgn_nb.base.distributed import PATIENCE, world_size
 from sgn_nb.training.loop import make_accelerator
 make_accelerator('cpu')
 assert world_size() == 2
 options = _get_default_group()._get_backend(torch.device('cpu')).options
-print('waits', options._timeout)
+assert options._timeout == PATIENCE, options._timeout
 '''
 
 def test_processes_wait_while_one_prepares(tmp_path):
     "Two hours: ten minutes, the usual on GPUs, are too short to download or to look at all files."
     (tmp_path/'waits.py').write_text(WAITS)
     p, output = launch(tmp_path/'waits.py')
-    assert p.returncode == 0 and output.count(f'waits {PATIENCE}') == 2, output
+    assert p.returncode == 0, output
 
 def test_what_cannot_be_shared_is_said_at_once(tmp_path):
     "A batch that is no multiple of the processes, and an environment that is not complete."
