@@ -10,14 +10,15 @@ __all__ = ['PRECISIONS', 'SCHEDULES', 'make_accelerator', 'native_precision', 's
 import warnings
 from contextlib import contextmanager
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from tqdm import tqdm
 from .checkpoint import Run
 from .compat import (
     compile_in_place, has_cpu_bf16, prepare_model, release, reset_accelerate, undo_compile)
 from .metrics import EpochStats, evaluate
 from ..base.errors import lookup
-from ..base.distributed import check_shards, is_launched, leave_group_at_exit, rank, world_size
+from ..base.distributed import (
+    PATIENCE, check_shards, is_launched, leave_group_at_exit, rank, world_size)
 
 # %% ../../nbs/api/training/03_loop.ipynb #cf68e0f0
 PRECISIONS = {'fp32': 'no', 'bf16': 'bf16', 'fp16': 'fp16'}
@@ -36,8 +37,10 @@ def make_accelerator(
     reset_accelerate()                     # one process may run one precision after the other
     # memories are the same in all processes; statistics are averaged once an epoch
     own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)
+    patience = InitProcessGroupKwargs(timeout=PATIENCE)
     cpu = device=='cpu' or shared_cpu
-    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=[own_buffers])
+    handlers = [own_buffers, patience]
+    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
 
 # %% ../../nbs/api/training/03_loop.ipynb #670077dd
 def native_precision(
