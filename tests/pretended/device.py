@@ -207,10 +207,14 @@ def patches():
     yield mock.patch.object(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False)
     yield mock.patch.object(torch.nn.Module, '_apply', move)
     yield mock.patch.object(FakeTensorMode, 'avoid_device_init', True)
-    save,load = torch.save,torch.load
+    def numpy(self, *args, **kwargs):
+        assert 'cuda' not in devices([self]), 'only a tensor on the CPU can be an array'
+        with unset_fake_temporarily(): return as_array(true_value(self), *args, **kwargs)
+    save,load,as_array = torch.save,torch.load,torch.Tensor.numpy
     def save_true(state, *args, **kwargs): save(true_values(state), *args, **kwargs)
     def load_true(*args, **kwargs):
         with unset_fake_temporarily(): return load(*args, **kwargs)
+    yield mock.patch.object(torch.Tensor, 'numpy', numpy)
     yield mock.patch.object(torch, 'save', save_true)
     yield mock.patch.object(torch, 'load', load_true)
 
