@@ -65,7 +65,7 @@ def train(name, mixed=False, net=None, epochs=2):
     torch.manual_seed(0)
     method = METHODS[name](make_net, data.K, data.train.y, **settings)
     if name == 'coteaching': method.settings.warm_up = 1.  # so that something is left out
-    optimisation = Optimisation(epochs=epochs, lr=.02)
+    optimisation = Optimisation(epochs=epochs, lr=.02, eval_share=1)
     for stage in method.stages(batches.sequential(50)):
         examples = Mixup(batches, data.K) if mixed else batches
         results = fit(stage, examples, evals, optimisation, make_accelerator('cpu'))
@@ -120,12 +120,12 @@ import os, signal, sys
 from sgn_nb.apps import cli
 from sgn_nb.experiments import runner
 from sgn_nb.base.distributed import rank
-fit, Checkpoint = runner.fit, runner.Checkpoint
+steps, Checkpoint = runner.fit.steps, runner.Checkpoint
 def die(row):
     last = int(os.environ.get('DIE_AFTER', -1))
     if rank() == 1 and row['epoch'] == last: os.kill(os.getpid(), signal.SIGKILL)
 runner.Checkpoint = lambda *args: Checkpoint(*args, every=0)
-runner.fit = lambda *args, **options: fit(*args, **options | {'on_epoch': die})
+runner.fit.steps = lambda *args, **options: steps(*args, **options | {'on_epoch': die})
 cli.main_train(sys.argv[1:])
 '''
 
