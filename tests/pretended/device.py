@@ -21,7 +21,8 @@ aten = torch.ops.aten
 # Names of operations begin with one of these.
 READS = 'aten._local_scalar_dense', 'aten.equal', 'aten.is_nonzero'     # a number for Python
 COPIES = 'aten._to_copy', 'aten.copy_'
-CONVOLUTIONS = 'aten.conv', 'aten.cudnn', 'aten._cudnn', 'aten.miopen'
+CONVOLUTIONS = 'aten.conv', 'aten.cudnn', 'aten._cudnn', 'aten.miopen'  # in the true layout
+PINNED = 'aten.pin_memory', 'aten._pin_memory'                          # host memory
 FREE = ('aten.detach', 'aten.empty', 'aten.new_empty', 'aten.alias', 'aten._unsafe_view',
         'aten.lift_fresh', 'aten.set_', 'aten.resize', 'prim.device')   # memory or views only
 MULTI = 'aten._foreach', 'aten._fused', 'aten._amp_foreach'
@@ -79,10 +80,11 @@ def true_values(tree):
     with unset_fake_temporarily(): return tree_map(copied, tree)
 
 def compute(op, args, kwargs):
-    "The operation with true tensors, on the CPU; cuDNN's by another one."
+    "The operation with true tensors, on the CPU; what only a GPU has is done in another way."
     def translate(x): return CPU if isinstance(x, torch.device) else true_value(x)
     args,kwargs = tree_map(translate, (args, kwargs))
     with unset_fake_temporarily():
+        if str(op).startswith(PINNED): return args[0].clone()
         if str(op).startswith('aten.cudnn_batch_norm.'): return batch_norm(*args)
         if str(op).startswith('aten.cudnn_batch_norm_backward'): return batch_norm_grads(*args)
         return op(*args, **kwargs)
@@ -118,9 +120,8 @@ class Audit(TorchDispatchMode):
     def pretend(self, op, args, kwargs, true, on_gpu):
         "Pretended results that know their true values."
         try:
-            if on_gpu and str(op).startswith(CONVOLUTIONS):
-                raise UnsupportedFakeTensorException('the layout is the true one')
-            out = op(*args, **kwargs)
+            is_unknown = str(op).startswith(CONVOLUTIONS if on_gpu else PINNED)
+            out = self.like(true, kwargs, on_gpu) if is_unknown else op(*args, **kwargs)
         except UnsupportedFakeTensorException: out = self.like(true, kwargs, on_gpu)
         except (DataDependentOutputException, DynamicOutputShapeException):
             if on_gpu: self.wait(str(op))                   # the size depends on numbers
@@ -197,7 +198,8 @@ def patches():
     "Functions that would look for a real device, and what they say instead."
     def silent(*args, **kwargs): return None
     answers = {'is_available': True, 'device_count': 1, 'current_device': 0,
-               'is_bf16_supported': True, 'get_device_name': 'pretended'}
+               'is_bf16_supported': True, 'get_device_name': 'pretended',
+               'get_device_capability': (9, 0)}
     for name,v in answers.items():
         yield mock.patch.object(torch.cuda, name, lambda *args, v=v, **kwargs: v)
     for name in 'synchronize', '_lazy_init', 'manual_seed', 'manual_seed_all', 'set_rng_state':
