@@ -182,6 +182,23 @@ def test_a_program_leaves_its_group_however_it_ends(tmp_path):
     assert p.returncode != 0 and 'a bad end' in output and 'left' in output, output
     assert 'still in' not in output and 'SIGABRT' not in output, output
 
+WAITS = '''
+import torch
+from torch.distributed.distributed_c10d import _get_default_group
+from sgn_nb.base.distributed import PATIENCE, world_size
+from sgn_nb.training.loop import make_accelerator
+make_accelerator('cpu')
+assert world_size() == 2
+options = _get_default_group()._get_backend(torch.device('cpu')).options
+assert options._timeout == PATIENCE, options._timeout
+'''
+
+def test_processes_wait_while_one_prepares(tmp_path):
+    "Two hours: ten minutes, the usual on GPUs, are too short to download or to look at all files."
+    (tmp_path/'waits.py').write_text(WAITS)
+    p, output = launch(tmp_path/'waits.py')
+    assert p.returncode == 0, output
+
 def test_what_cannot_be_shared_is_said_at_once(tmp_path):
     "A batch that is no multiple of the processes, and an environment that is not complete."
     batch = ['--batch', '25', '--n-train', '300', '--out', tmp_path]

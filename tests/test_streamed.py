@@ -3,6 +3,8 @@ they nor a long training make the process grow."""
 import gc
 import io
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -16,7 +18,7 @@ from conftest import slow
 from sgn_nb.base.parallel import available_cores
 from sgn_nb.data.batches import Augment, Batches
 from sgn_nb.data.examples import Data, from_arrays
-from sgn_nb.data.streamed import examples_from_list
+from sgn_nb.data.streamed import examples_from_list, toy_clothing1m
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.nets import net_maker
 from sgn_nb.spec import Optimisation
@@ -37,6 +39,12 @@ def workers():
     "The processes that this one has started."
     threads = Path('/proc/self/task').iterdir()
     return [int(pid) for t in threads for pid in (t/'children').read_text().split()]
+
+def is_running(pid):
+    "Is there such a process, and is it more than an entry in a table?"
+    try: status = Path(f'/proc/{pid}/stat').read_text()
+    except OSError: return False
+    return status.rpartition(')')[2].split()[0] not in 'ZX'
 
 def jpeg(rng):
     "The bytes of a small image that nobody has seen before."
@@ -84,6 +92,43 @@ def test_a_hundred_thousand_files(folder, capsys, monkeypatch):
     assert sorted(ids) == list(range(N))
     third = len(memory)//3
     assert median(memory[-third:]) < 1.05*median(memory[:third]), memory[::10]
+
+READS = '''
+import os, sys, signal
+from pathlib import Path
+import torch
+import sgn_nb.data.streamed as streamed
+from sgn_nb.data.batches import Batches, evaluation_batches
+from test_streamed import workers
+data = streamed.clothing1m(Path(sys.argv[1]), size=32, counts=None)
+train = Batches(data, data.train, 20, seed=0)
+test = evaluation_batches(data, data.test)
+train.inputs.workers = test.inputs.workers = 2
+for x in train.epoch(0): pass
+for x in test: pass
+for n, x in enumerate(train.epoch(1)):
+    if n: continue
+    print(*workers(), flush=True)
+    if sys.argv[2] == 'error': raise ValueError('a step that fails')
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+'''
+
+@pytest.mark.parametrize('end', ['error', 'SIGINT', 'SIGTERM', 'SIGKILL'])
+def test_workers_end_with_the_program(end, tmp_path):
+    "However it ends, in the middle of an epoch; and there were two of them for two splits."
+    toy_clothing1m(tmp_path)
+    (tmp_path/'reads.py').write_text(READS)
+    here = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    program = [sys.executable, tmp_path/'reads.py', tmp_path, end]
+    p = subprocess.run(program, env=os.environ | {'PYTHONPATH': here}, capture_output=True,
+                       text=True, timeout=300)
+    assert p.returncode
+    pids = [int(pid) for pid in p.stdout.split()]
+    assert len(pids) == 2, p.stderr
+    deadline = time.monotonic() + 30                # workers look after their parent now and then
+    while alive := [pid for pid in pids if is_running(pid)]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(.2)
 
 def test_a_thousand_steps():
     """After two hundred steps of SGN and after a thousand: the same number of tensors, and no more

@@ -80,8 +80,8 @@ class _Cast(torch.autograd.Function):
         return None,*(None if g is None else next(cast) for g in grads)
 
 # %% ../../nbs/api/methods/00_base.ipynb #cb28140a
-_CAST_LAYERS = nn.modules.conv._ConvNd, nn.Linear         # whose weights autocast casts
-_COUNTER = 'num_batches_tracked'                          # of a batch norm
+_CAST_LAYERS = nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear  # whose weights autocast casts
+_COUNTER = 'num_batches_tracked'                           # of a batch norm
 
 def _weights(layers):
     "Of float32, in the layers that autocast casts: the dict that holds them, their name there."
@@ -128,6 +128,8 @@ def call_at_once(
     net:nn.Module,  # changed in place: from now on, its calls begin and end with a hook
 )->nn.Module:       # the same network
     "Weights are cast for autocast in one call, and batches counted in one, not layer by layer."
+    known = ('torch.', 'torchvision.', 'sgn_nb.')  # others use weights as they like
+    if not all(type(m).__module__.startswith(known) for m in net.modules()): return net
     if _begin_call in net._forward_pre_hooks.values(): return net
     net.register_forward_pre_hook(_begin_call)
     net.register_forward_hook(_end_call, always_call=True)

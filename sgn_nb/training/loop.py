@@ -12,7 +12,7 @@ import math
 import warnings
 from contextlib import contextmanager
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from tqdm import tqdm
 from .checkpoint import Run
 from .compat import (
@@ -21,7 +21,8 @@ from .compat import (
 from .graphs import DeviceStep, Recorder, advance, call_all, lockstep
 from .metrics import EpochStats, evaluate
 from ..base.errors import lookup
-from ..base.distributed import check_shards, is_launched, leave_group_at_exit, rank, world_size
+from ..base.distributed import (
+    PATIENCE, check_shards, is_launched, leave_group_at_exit, rank, world_size)
 
 # %% ../../nbs/api/training/04_loop.ipynb #cf68e0f0
 PRECISIONS = {'fp32': 'no', 'bf16': 'bf16', 'fp16': 'fp16'}
@@ -40,9 +41,11 @@ def make_accelerator(
     reset_accelerate()                     # one process may run one precision after the other
     # memories are the same in all processes; statistics are averaged once an epoch
     own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)
+    patience = InitProcessGroupKwargs(timeout=PATIENCE)
     cpu = device=='cpu' or shared_cpu
     if torch.cuda.is_initialized(): torch.cuda.reset_peak_memory_stats()    # a record has the run's
-    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=[own_buffers])
+    handlers = [own_buffers, patience]
+    return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=handlers)
 
 # %% ../../nbs/api/training/04_loop.ipynb #670077dd
 def native_precision(

@@ -21,7 +21,8 @@ aten = torch.ops.aten
 # Names of operations begin with one of these.
 READS = 'aten._local_scalar_dense', 'aten.equal', 'aten.is_nonzero'     # a number for Python
 COPIES = 'aten._to_copy', 'aten.copy_'
-CONVOLUTIONS = 'aten.conv', 'aten.cudnn', 'aten._cudnn', 'aten.miopen'
+CONVOLUTIONS = 'aten.conv', 'aten.cudnn', 'aten._cudnn', 'aten.miopen'  # in the true layout
+PINNED = 'aten.pin_memory', 'aten._pin_memory'                          # host memory
 FREE = ('aten.detach', 'aten.empty', 'aten.new_empty', 'aten.alias', 'aten._unsafe_view',
         'aten.lift_fresh', 'aten.set_', 'aten.resize', 'prim.device')   # memory or views only
 MULTI = 'aten._foreach', 'aten._fused', 'aten._amp_foreach'
@@ -54,10 +55,12 @@ class Tally:
 
 
 def place():
-    "File, line and text of the innermost call in our code, or else of the whole stack."
-    frames = [f for f in traceback.extract_stack() if 'pretended' not in f.filename]
-    ours = [f for f in frames if '/sgn_nb/' in f.filename] or frames
-    return f"{ours[-1].filename.split('/sgn_nb/')[-1]}:{ours[-1].lineno} {ours[-1].line}"
+    "File, line and text of the innermost call in our code, or else outside of PyTorch."
+    frames = [f for f in traceback.extract_stack() if f.filename != __file__]
+    ours = [f for f in frames if '/sgn_nb/' in f.filename]
+    outside = [f for f in frames if '/torch/' not in f.filename]
+    last = (ours or outside)[-1]
+    return f"{last.filename.split('/sgn_nb/')[-1]}:{last.lineno} {last.line}"
 
 def devices(tensors, at_least=0):
     "Kinds of device of tensors with so many dimensions."
@@ -77,10 +80,11 @@ def true_values(tree):
     with unset_fake_temporarily(): return tree_map(copied, tree)
 
 def compute(op, args, kwargs):
-    "The operation with true tensors, on the CPU; cuDNN's by another one."
+    "The operation with true tensors, on the CPU; what only a GPU has is done in another way."
     def translate(x): return CPU if isinstance(x, torch.device) else true_value(x)
     args,kwargs = tree_map(translate, (args, kwargs))
     with unset_fake_temporarily():
+        if str(op).startswith(PINNED): return args[0].clone()
         if str(op).startswith('aten.cudnn_batch_norm.'): return batch_norm(*args)
         if str(op).startswith('aten.cudnn_batch_norm_backward'): return batch_norm_grads(*args)
         return op(*args, **kwargs)
@@ -116,9 +120,8 @@ class Audit(TorchDispatchMode):
     def pretend(self, op, args, kwargs, true, on_gpu):
         "Pretended results that know their true values."
         try:
-            if on_gpu and str(op).startswith(CONVOLUTIONS):
-                raise UnsupportedFakeTensorException('the layout is the true one')
-            out = op(*args, **kwargs)
+            is_unknown = str(op).startswith(CONVOLUTIONS if on_gpu else PINNED)
+            out = self.like(true, kwargs, on_gpu) if is_unknown else op(*args, **kwargs)
         except UnsupportedFakeTensorException: out = self.like(true, kwargs, on_gpu)
         except (DataDependentOutputException, DynamicOutputShapeException):
             if on_gpu: self.wait(str(op))                   # the size depends on numbers
@@ -195,7 +198,8 @@ def patches():
     "Functions that would look for a real device, and what they say instead."
     def silent(*args, **kwargs): return None
     answers = {'is_available': True, 'device_count': 1, 'current_device': 0,
-               'is_bf16_supported': True, 'get_device_name': 'pretended'}
+               'is_bf16_supported': True, 'get_device_name': 'pretended',
+               'get_device_capability': (9, 0)}
     for name,v in answers.items():
         yield mock.patch.object(torch.cuda, name, lambda *args, v=v, **kwargs: v)
     for name in 'synchronize', '_lazy_init', 'manual_seed', 'manual_seed_all', 'set_rng_state':
@@ -205,10 +209,14 @@ def patches():
     yield mock.patch.object(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False)
     yield mock.patch.object(torch.nn.Module, '_apply', move)
     yield mock.patch.object(FakeTensorMode, 'avoid_device_init', True)
-    save,load = torch.save,torch.load
+    def numpy(self, *args, **kwargs):
+        assert 'cuda' not in devices([self]), 'only a tensor on the CPU can be an array'
+        with unset_fake_temporarily(): return as_array(true_value(self), *args, **kwargs)
+    save,load,as_array = torch.save,torch.load,torch.Tensor.numpy
     def save_true(state, *args, **kwargs): save(true_values(state), *args, **kwargs)
     def load_true(*args, **kwargs):
         with unset_fake_temporarily(): return load(*args, **kwargs)
+    yield mock.patch.object(torch.Tensor, 'numpy', numpy)
     yield mock.patch.object(torch, 'save', save_true)
     yield mock.patch.object(torch, 'load', load_true)
 

@@ -1,18 +1,16 @@
-"A step of training asks a GPU for little: no waiting, no copy, and no more kernels than a table says."
+"""A step of training asks a GPU for little: no waiting, no copy, no more kernels than a table
+allows."""
+import numpy as np
 import pytest
 import torch
-from conftest import slow
+from PIL import Image
 from device import CUDA, pretended
 from launches import CELLS, TABLE, read_table
+from sgn_nb.data.examples import Data, Examples
+from sgn_nb.data.pixels import Files
 from trainings import measure
 
-def params(cells):
-    "Of the larger network those that take no long time."
-    quick = 'ce', 'sgn'
-    return [pytest.param(m, n, marks=[slow] if n == 'wrn28_2' and m not in quick else [])
-            for m, n in cells]
-
-@pytest.mark.parametrize('method, net', params(CELLS))
+@pytest.mark.parametrize('method, net', CELLS)
 def test_a_step_is_left_alone(method, net):
     "All tensors on one device, no waiting, no copy, no more launches than before."
     whole, step, _ = measure(method, net)
@@ -40,6 +38,19 @@ def test_the_average_warms_up_without_waiting():
     _, step, _ = measure('sgn', beta_warmup=True)
     assert not step.waits and not step.copies
 
+def test_streamed_images_cost_one_copy_a_step(tmp_path):
+    "Images come from the disk through pinned memory, while the device is busy."
+    for n in range(36):
+        image = torch.full((20, 20, 3), n, dtype=torch.uint8).numpy()
+        Image.fromarray(image).save(tmp_path/f'{n}.png')
+    names = np.array([f'{n}.png'.encode() for n in range(36)])
+    x = Files(tmp_path, names, np.full(36, 100), resize=20, crop=16)
+    y = torch.arange(36)%10
+    data = Data('noise', 10, Examples(x[:24], y[:24]), test=Examples(x[24:], y[24:]),
+                mean=torch.zeros(3), std=torch.ones(3))
+    _, step, _ = measure('ce', data=data, pad=0)
+    assert not step.waits and step.copies.total() == 1
+
 def test_true_numbers():
     "What the pretended device computes is what the CPU computes, and it notices who waits."
     x = torch.arange(6.).view(2, 3)
@@ -47,7 +58,7 @@ def test_true_numbers():
         on_gpu = x.to('cuda')
         square = on_gpu@on_gpu.T
         assert square.device == CUDA and square.is_cuda
-        assert not audit.tally.waits - audit.tally.copies and audit.tally.launches.total() == 1
+        assert audit.tally.copies.total() == audit.tally.launches.total() == 1
         before = audit.tally.copy()
         assert square.sum().item() == (x@x.T).sum().item()
         on_gpu[on_gpu > 1]

@@ -57,26 +57,26 @@ def pretended_accelerator(device='cuda', precision='fp32'):
     assert accelerator.device == CUDA
     return accelerator
 
-def make_batches(data, device=CUDA):
+def make_batches(data, pad=2):
     "Of 8 images, shifted and mirrored."
-    augment = Augment(pad=2, flip=True)
-    return Batches(data, data.train, 8, 0, drop_last=True, augment=augment, device=device)
+    augment = Augment(pad, flip=True)
+    return Batches(data, data.train, 8, 0, drop_last=True, augment=augment, device=CUDA)
 
-def make_method(name, net, data, **settings):
+def make_method(name, net, data, seed=0, **settings):
     "Its weights are true ones; `fit` moves them."
     with unset_fake_temporarily():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         settings = {**SETTINGS.get(name, {}), **settings}
         return METHODS[name](net_maker(net, SHAPE), K, data.train.y, **settings)
 
-def measure(name, net='fast_cnn', precision='bf16', mixup=False, **settings):
-    "Three steps and an evaluation of a method's last stage: the whole `Tally`, a step's, the curve."
+def measure(name, net='fast_cnn', precision='bf16', mixup=False, data=None, pad=2, **settings):
+    "Three steps of a method's last stage, an evaluation: the whole `Tally`, a step's, the curve."
     warnings.simplefilter('ignore')
     if name == 'forward': settings = {'T': TRANSITION, **settings}
-    data = noisy_data()
+    data = data or noisy_data()
     with pretended() as audit:
         meter = Meter(audit)
-        train = make_batches(data)
+        train = make_batches(data, pad)
         if mixup: train = Mixup(train, K)
         evals = {'test': evaluation_batches(data, data.test, device=CUDA)}
         method = make_method(name, net, data, **settings)
