@@ -1,0 +1,120 @@
+"""What the checks and the measurements of a GPU share: cases that are tried one by one within a
+time, images of noise, and what the machine is called."""
+import faulthandler
+import gc
+import subprocess
+import sys
+import time
+import traceback
+import torch
+from sgn_nb.data.batches import Augment, Batches, Mixup
+from sgn_nb.data.examples import corrupt, from_arrays, split
+from sgn_nb.methods.registry import method_class
+from sgn_nb.nets import net_maker
+
+MATRIX = (.6*torch.eye(10) + .04).tolist()                  # spares Forward its first training
+SETTINGS = {'het': {'S': 200}, 'forward': {'T': MATRIX}, 'coteaching': {'warm_up': 1.}}
+
+
+def add_options(parser, seconds):
+    "The options that both scripts have."
+    parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda',
+                        help='cpu: a rehearsal, with tiny sizes')
+    parser.add_argument('--seconds', type=float, default=seconds,
+                        help='what no longer fits is left out, and said so')
+
+def check_device(device):
+    "End here, with a sentence, where there is no such device."
+    if device == 'cpu' or torch.cuda.is_available(): return
+    sys.exit('PyTorch sees no GPU here, so there is nothing to check or to measure; '
+             '`--device cpu` rehearses it')
+
+
+class Cases:
+    "Cases are tried one by one, so that one that fails stops no other, until the time is up."
+    def __init__(self, seconds):
+        self.start, self.seconds = time.perf_counter(), seconds
+        self.passed = self.failed = 0
+        self.left_out = []
+        if seconds < 3600: faulthandler.dump_traceback_later(seconds + 60, exit=True)  # it hangs
+
+    def spent(self): return time.perf_counter() - self.start
+
+    def results(self, part, cases):
+        "Name and result of each case of a part that passed; a case is a function."
+        longest = 0.
+        for name, case in cases.items():
+            start = self.spent()
+            if start + longest > self.seconds: self.left_out.append(f'{part} {name}')
+            else:
+                ok, result = self.attempt(f'{part} {name}', case)
+                if ok: yield name, result
+                longest = max(longest, self.spent() - start)
+
+    def attempt(self, title, case):
+        "Whether a case passed, and what it returned."
+        try: result = case()
+        except Exception:
+            self.failed += 1
+            print(f'FAILED {title}\n{traceback.format_exc(limit=-4)}', flush=True)
+            return False, None
+        finally: free_memory()
+        self.passed += 1
+        return True, result
+
+    def finish(self):
+        "Say what was left out, and as the last line how many passed; end with 1 if any failed."
+        faulthandler.cancel_dump_traceback_later()
+        for title in self.left_out: print(f'left out, there was no time: {title}')
+        print(f'{self.passed} passed, {self.failed} failed', flush=True)
+        sys.exit(bool(self.failed or not self.passed))
+
+def free_memory():
+    "Give back what the last case held."
+    gc.collect()
+    if torch.cuda.is_available(): torch.cuda.empty_cache()
+
+
+def noise_data(n=680, size=16, K=10):
+    "Images of noise with a trace of their class; two fifths of the labels are wrong."
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % K
+    pixels = torch.randint(0, 256, (n, 3, size, size), generator=rng)
+    x = (.5*pixels + 12*y[:, None, None, None]).byte()
+    data = from_arrays(x, y, x[:100], y[:100], true=y, K=K, name='noise')
+    return split(corrupt(data, 'sym-0.4', 0), 0, 40/n)
+
+def make_toy(name, data, net='fast_cnn', epochs=2, steps=20, **settings):
+    "A method with the same weights every time."
+    Method = method_class(name)
+    torch.manual_seed(0)
+    settings = SETTINGS.get(name, {}) | settings
+    settings = Method.resolve(epochs, epochs*steps, **settings)
+    return Method(net_maker(net, data.train.x.shape[1:]), data.K, data.train.y, **settings)
+
+def training_batches(data, device, batch=32, seed=0, drop_last=True, mixup=False):
+    "Shuffled, shifted, mirrored."
+    augment = Augment(pad=2, flip=True)
+    train = Batches(data, data.train, batch, seed, drop_last, augment, device)
+    return Mixup(train, data.K) if mixup else train
+
+
+def machine(device):
+    "What a record says of the card and of what drives it."
+    versions = {'torch': torch.__version__, 'cuda': torch.version.cuda,
+                'cudnn': torch.backends.cudnn.version()}
+    if device == 'cpu': return {'card': 'a rehearsal on a CPU', 'driver': None} | versions
+    card = torch.cuda.get_device_properties(0)
+    return {'card': card.name, 'driver': driver_version()} | versions | {
+        'capability': f'{card.major}.{card.minor}',
+        'multiprocessors': card.multi_processor_count,
+        'memory_gb': round(card.total_memory/2**30, 1),
+        'tf32': {'convolutions': torch.backends.cudnn.allow_tf32,
+                 'products': torch.backends.cuda.matmul.allow_tf32}}
+
+def driver_version():
+    "What nvidia-smi says, or `None` where there is none."
+    command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
+    try: answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError): return None
+    return answer.stdout.split('\n')[0].strip()
