@@ -1,5 +1,6 @@
 """What the checks and the measurements of a GPU share: cases that are tried one by one within a
 time, images of noise, and what the machine is called."""
+import argparse
 import faulthandler
 import gc
 import subprocess
@@ -12,30 +13,39 @@ from sgn_nb.data.examples import corrupt, from_arrays, split
 from sgn_nb.methods.registry import method_class
 from sgn_nb.nets import net_maker
 
-MATRIX = (.6*torch.eye(10) + .04).tolist()                  # spares Forward its first training
-SETTINGS = {'het': {'S': 200}, 'forward': {'T': MATRIX}, 'coteaching': {'warm_up': 1.}}
+MATRIX = (.6*torch.eye(10) + .04).tolist()     # of Forward, which spares it its first training
 
 
-def add_options(parser, seconds):
+def add_options(parser, seconds, parts):
     "The options that both scripts have."
     parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda',
                         help='cpu: a rehearsal, with tiny sizes')
     parser.add_argument('--seconds', type=float, default=seconds,
                         help='what no longer fits is left out, and said so')
+    parser.add_argument('--parts', type=some_of(parts), default=tuple(parts),
+                        help=', '.join(parts))
 
-def check_device(device):
-    "End here, with a sentence, where there is no such device."
+def some_of(known):
+    "Turns `a,b` into a tuple of known names."
+    def parse(text):
+        chosen = tuple(text.split(','))
+        unknown = [name for name in chosen if name not in known]
+        if not unknown: return chosen
+        raise argparse.ArgumentTypeError(
+            f"unknown {', '.join(unknown)}: choose from {', '.join(known)}")
+    return parse
+
+def check_device(device, done):
+    "End here where there is no GPU: a sentence says that nothing was checked, or measured."
     if device == 'cpu' or torch.cuda.is_available(): return
-    sys.exit('PyTorch sees no GPU here, so there is nothing to check or to measure; '
-             '`--device cpu` rehearses it')
+    sys.exit(f'PyTorch sees no GPU here: nothing was {done} (--device cpu is a rehearsal)')
 
 
 class Cases:
     "Cases are tried one by one, so that one that fails stops no other, until the time is up."
     def __init__(self, seconds):
         self.start, self.seconds = time.perf_counter(), seconds
-        self.passed = self.failed = 0
-        self.left_out = []
+        self.passed, self.failed, self.left_out = [], [], []        # titles
         if seconds < 3600: faulthandler.dump_traceback_later(seconds + 60, exit=True)  # it hangs
 
     def spent(self): return time.perf_counter() - self.start
@@ -50,27 +60,27 @@ class Cases:
                 ok, result = self.attempt(f'{part} {name}', case)
                 if ok: yield name, result
                 longest = max(longest, self.spent() - start)
+        free_memory()
 
     def attempt(self, title, case):
         "Whether a case passed, and what it returned."
         try: result = case()
         except Exception:
-            self.failed += 1
+            self.failed.append(title)
             print(f'FAILED {title}\n{traceback.format_exc(limit=-4)}', flush=True)
             return False, None
-        finally: free_memory()
-        self.passed += 1
+        self.passed.append(title)
         return True, result
 
     def finish(self):
         "Say what was left out, and as the last line how many passed; end with 1 if any failed."
         faulthandler.cancel_dump_traceback_later()
         for title in self.left_out: print(f'left out, there was no time: {title}')
-        print(f'{self.passed} passed, {self.failed} failed', flush=True)
+        print(f'{len(self.passed)} passed, {len(self.failed)} failed', flush=True)
         sys.exit(bool(self.failed or not self.passed))
 
 def free_memory():
-    "Give back what the last case held."
+    "Give back what earlier cases held."
     gc.collect()
     if torch.cuda.is_available(): torch.cuda.empty_cache()
 
@@ -84,11 +94,11 @@ def noise_data(n=680, size=16, K=10):
     data = from_arrays(x, y, x[:100], y[:100], true=y, K=K, name='noise')
     return split(corrupt(data, 'sym-0.4', 0), 0, 40/n)
 
-def make_toy(name, data, net='fast_cnn', epochs=2, steps=20, **settings):
-    "A method with the same weights every time."
+def make_method(name, data, net, epochs, steps, seed=0, **settings):
+    "A method for a run of so many epochs and steps of an epoch; a seed's weights."
     Method = method_class(name)
-    torch.manual_seed(0)
-    settings = SETTINGS.get(name, {}) | settings
+    torch.manual_seed(seed)
+    if name == 'forward': settings = {'T': MATRIX} | settings
     settings = Method.resolve(epochs, epochs*steps, **settings)
     return Method(net_maker(net, data.train.x.shape[1:]), data.K, data.train.y, **settings)
 
