@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
+from functools import lru_cache
 import torch
 from sgn_nb.data.batches import Augment, Batches, Mixup
 from sgn_nb.data.examples import corrupt, from_arrays, split
@@ -85,6 +86,7 @@ def free_memory():
     if torch.cuda.is_available(): torch.cuda.empty_cache()
 
 
+@lru_cache(maxsize=2)
 def noise_data(n=680, size=16, K=10):
     "Images of noise with a trace of their class; two fifths of the labels are wrong."
     rng = torch.Generator().manual_seed(0)

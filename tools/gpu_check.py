@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from unittest import mock
@@ -33,6 +33,7 @@ from sgn_nb.training.metrics import EpochStats
 
 NETS = 'small_cnn', 'fast_cnn', 'wrn10_1'
 RANDOM = 'nan', 'het'                                  # draw numbers in every step
+FEW = 'ce', 'sgn', 'coteaching'                        # in fp16
 STATEFUL = 'sgn', 'elr', 'nal', 'sop', 'nan', 'coteaching', 'het'
 SHORT = {'het': {'S': 200}, 'coteaching': {'warm_up': 1.}}           # settings for short runs
 
@@ -43,24 +44,29 @@ class Setup:
     device:str
     methods:tuple
 
-    @property
-    def precisions(self):
-        "A CPU has no fp16 worth the name."
-        return ('fp32', 'bf16', 'fp16') if self.device == 'cuda' else ('fp32', 'bf16')
-
     def those(self, names): return [name for name in names if name in self.methods]
+
+    def half(self, names):
+        "Precision and method: all of them in bf16, a few in fp16, which a CPU hardly has."
+        few = self.those(FEW) if self.device == 'cuda' else []
+        return [('bf16', name) for name in names] + [('fp16', name) for name in few]
+
+@contextmanager
+def exact():
+    """No TF32, which convolutions use unless told otherwise; no algorithm that adds in any
+    order."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    cudnn.allow_tf32, cudnn.deterministic = False, True
+    try: yield
+    finally: cudnn.allow_tf32, cudnn.deterministic = before
 
 @contextmanager
 def comparable():
-    """Numbers that can be compared: no TF32, which convolutions use unless told otherwise; no
-    algorithm that adds in any order; normal draws from the CPU, whatever the device."""
-    cudnn, plain = torch.backends.cudnn, torch.randn
+    "Exact, and normal draws come from the CPU, whatever the device."
+    plain = torch.randn
     def draw(*shape, device=None, **options): return plain(*shape, **options).to(device or 'cpu')
-    before = cudnn.allow_tf32, cudnn.deterministic
-    cudnn.allow_tf32, cudnn.deterministic = False, True
-    try:
-        with mock.patch('torch.randn', draw): yield
-    finally: cudnn.allow_tf32, cudnn.deterministic = before
+    with exact(), mock.patch('torch.randn', draw): yield
 
 def make_toy(name, data, net='fast_cnn', epochs=2, steps=20, **settings):
     "A method with the same weights every time."
@@ -115,9 +121,9 @@ def loss_and_gradient(method, data, device, dtype):
 # No step waits for the device
 
 def no_waiting(setup):
-    precisions = setup.precisions[:2]                    # the scaler of fp16 must look at a number
     cases = {f'{precision} {name}': partial(check_no_waiting, setup.device, precision, name)
-             for precision in precisions for name in setup.methods}
+             for precision in ('fp32', 'bf16')           # the scaler of fp16 must look at a number
+             for name in setup.methods}
     if 'sgn' not in setup.methods: return cases
     sgn = partial(check_no_waiting, setup.device, 'bf16', 'sgn')
     return cases | {'sgn with mixup': partial(sgn, mixup=True),
@@ -158,14 +164,19 @@ def waiting_raises(device):
 # Trainings: as on the CPU in fp32, near it in half precision
 
 def curves(setup):
+    runs = [('fp32', name) for name in setup.methods] + setup.half(setup.methods)
     return {f'{precision} {name}': partial(check_curve, setup.device, precision, name)
-            for precision in setup.precisions for name in setup.methods}
+            for precision, name in runs}
+
+@lru_cache(maxsize=None)
+def last_row(name, device, precision):
+    "Of a short training."
+    data = noise_data()
+    with comparable(): return train(make_toy(name, data), data, device, precision)[-1]
 
 def check_curve(device, precision, name):
-    data = noise_data()
-    with comparable():
-        *_, here = train(make_toy(name, data), data, 'cpu')
-        *_, there = train(make_toy(name, data), data, device, precision)
+    here = last_row(name, 'cpu', 'fp32')
+    there = last_row(name, device, precision)
     assert here.keys() == there.keys(), 'the curves have other figures'
     assert math.isfinite(there['loss']), f"the loss is {there['loss']}"
     off = distance(here['loss'], there['loss'])
@@ -176,8 +187,9 @@ def check_curve(device, precision, name):
 # Stopped and taken up again: as near to an undisturbed training as a repeated one
 
 def resume(setup):
+    runs = [('fp32', name) for name in setup.those(STATEFUL)] + setup.half(setup.those(FEW))
     return {f'{precision} {name}': partial(check_resume, setup.device, precision, name)
-            for precision in setup.precisions for name in setup.those(STATEFUL)}
+            for precision, name in runs}
 
 class Stop(Exception): "Ends a training after its second epoch."
 
@@ -214,15 +226,16 @@ def largest_distance(a, b):
 
 def compiled(setup):
     pieces = Optimisation(epochs=2, lr=.01, accumulate=2)
-    cases = {name: partial(check_compiled, setup.device, name)
-             for name in setup.those(('ce', 'sgn', 'nal', 'ln', 'het', 'coteaching'))}
-    if 'sgn' not in setup.methods: return cases
-    sgn = partial(check_compiled, setup.device, 'sgn')
-    return cases | {'sgn in pieces': partial(sgn, optimisation=pieces),
-                    'sgn with a short last batch': partial(sgn, drop_last=False)}
+    cases = {}
+    if 'sgn' in setup.methods:
+        sgn = partial(check_compiled, setup.device, 'sgn')
+        cases = {'sgn': sgn, 'sgn in pieces': partial(sgn, optimisation=pieces),
+                 'sgn with a short last batch': partial(sgn, drop_last=False)}
+    return cases | {name: partial(check_compiled, setup.device, name)
+                    for name in setup.those(('nal', 'ce', 'ln', 'coteaching'))}
 
 def check_compiled(device, name, **options):
-    "The compiler's limit would leave networks uncompiled with a word in a log only: here it raises."
+    "The compiler's limit leaves networks uncompiled with a word in a log: here it raises."
     data = noise_data()
     def method(): return make_toy(name, data, 'small_cnn')
     with comparable(), no_fallback():
@@ -250,7 +263,7 @@ def graph(setup):
 
 def check_graph(device, name):
     data = noise_data()
-    with comparable(), no_fallback():
+    with exact(), no_fallback():
         *_, plain = train(make_toy(name, data), data, device)
         *_, there = train(make_toy(name, data), data, device, graph=True)
     return check_same_loss(plain, there, .1 if name in RANDOM else .01)
@@ -264,7 +277,7 @@ def together(setup):
 def check_together(device, runs):
     "Runs in one graph have the curves that they have alone."
     specs = [toy_spec(method=name, seed=seed) for name, seed in runs]
-    with tempfile.TemporaryDirectory() as folder, comparable(), no_fallback():
+    with tempfile.TemporaryDirectory() as folder, exact(), no_fallback():
         alone = [run(spec, f'{folder}/alone', device) for spec in specs]
         joint = run_together(specs, f'{folder}/together', device)
     pairs = zip(alone, joint, strict=True)
@@ -357,7 +370,7 @@ def check_bench_command(device):
     assert 'goal' in printed, printed
 
 
-PARTS = {part.__name__: part for part in (parity, no_waiting, curves, resume, graph, together,
+PARTS = {part.__name__: part for part in (parity, no_waiting, graph, together, curves, resume,
                                           doors, compiled)}
 
 def summary(results):
@@ -376,7 +389,7 @@ def check_part(part, setup, cases):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    add_options(p, 300, PARTS)
+    add_options(p, 340, PARTS)
     p.add_argument('--methods', type=some_of(METHODS), default=tuple(METHODS))
     options = p.parse_args()
     check_device(options.device, 'checked')

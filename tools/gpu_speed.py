@@ -21,7 +21,7 @@ from sgn_nb.bench import copy_peak, matmul_peak, step_flops, step_job
 from sgn_nb.experiments.records import environment, rounded
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.spec import Optimisation
-from sgn_nb.training.loop import compile_networks, fit, make_accelerator
+from sgn_nb.training.loop import compile_networks, fit, fit_together, make_accelerator
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_STEPS = {'wrn28_2': 600*351, 'fast_cnn': 60*360}     # of the paper's run, and of `images`
@@ -61,7 +61,7 @@ class Way:
     "What is trained, and how."
     net:str
     method:str
-    how:str        # `plain`, `graph` or `compiled`
+    how:str        # `plain`, `graph`, `compiled` or `compiled graph`
     runs:int       # side by side, in one graph
     precision:str
 
@@ -89,7 +89,9 @@ def methods(device, sizes):
     return cases_of(ways, device, sizes)
 
 def compiled(device, sizes):
-    ways = [Way(net, m, 'compiled', 1, sizes.precision) for net in sizes.nets for m in PAIR]
+    "Fused by the compiler, and that as one graph."
+    ways = [Way(net, 'sgn', how, 1, sizes.precision)
+            for net in sizes.nets for how in ('compiled graph', 'compiled')]
     return cases_of(ways, device, sizes)
 
 def cases_of(ways, device, sizes):
@@ -112,21 +114,32 @@ def measure(way, device, sizes):
     return row
 
 def train(way, device, sizes):
-    "When each epoch ended."
+    "When each epoch of a training, or of the last of several, ended."
     marks = []
     def on_epoch(row): marks.append(time.perf_counter())
-    optimisation = Optimisation(epochs=sizes.epochs, lr=.001)
+    graph = 'graph' in way.how
     accelerator = make_accelerator(device, way.precision)
-    data = noise_data(sizes.steps*sizes.batch + 40, 32)
-    trainings = [(make_method(way.method, data, way.net, 600, 351, seed),
-                  training_batches(data, device, sizes.batch, seed)) for seed in range(way.runs)]
-    method, batches = trainings[0]
-    if way.how == 'compiled': compile_networks(method.to(device))
-    graph = {'graph': True} if way.how == 'graph' else {}
+    trainings = [training(way, device, sizes, seed) for seed in range(way.runs)]
+    *others, last = [(*t, accelerator) for t in trainings]
     with warnings.catch_warnings():
         warnings.simplefilter('error', RuntimeWarning)              # no graph, or no compiler
-        fit(method, batches, {}, optimisation, accelerator, on_epoch=on_epoch, **graph)
+        if not others: results = [fit(*last, on_epoch=on_epoch, graph=graph)]
+        else:
+            begun = [fit.begin(*t) for t in others]
+            results = fit_together([*begun, fit.begin(*last, on_epoch=on_epoch)])
+    for result in results:
+        if isinstance(result, Exception): raise result
+        assert result['graph'] == (graph and device == 'cuda'), 'no step was replayed'
     return marks
+
+def training(way, device, sizes, seed):
+    "Method, batches, nothing to score, and how it is optimised."
+    data = noise_data(sizes.steps*sizes.batch + 40, 32)
+    method = make_method(way.method, data, way.net, 600, 351, seed).to(device)
+    if way.how == 'compiled': compile_networks(method)
+    if way.how == 'compiled graph': compile_networks(method, 'default')     # the graph is ours
+    batches = training_batches(data, device, sizes.batch, seed)
+    return method, batches, {}, Optimisation(epochs=sizes.epochs, lr=.001)
 
 
 # The host and the device: how long Python is busy with a step, and how long the GPU
@@ -202,7 +215,7 @@ def record_path(out, device, card):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    add_options(p, 270, PARTS)
+    add_options(p, 240, PARTS)
     p.add_argument('--out', help='folder of the record instead of records/speed')
     options = p.parse_args()
     device = options.device
