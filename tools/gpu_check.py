@@ -11,7 +11,6 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from unittest import mock
 import torch
@@ -28,8 +27,7 @@ from sgn_nb.experiments.runner import run, run_together
 from sgn_nb.methods.registry import METHODS
 from sgn_nb.spec import Optimisation, Spec
 from sgn_nb.training.checkpoint import Checkpoint
-from sgn_nb.training.loop import compile_networks, fit, make_accelerator, make_optimiser
-from sgn_nb.training.metrics import EpochStats
+from sgn_nb.training.loop import compile_networks, fit, make_accelerator
 
 NETS = 'small_cnn', 'fast_cnn', 'wrn10_1'
 RANDOM = 'nan', 'het'                                  # draw numbers in every step
@@ -79,9 +77,10 @@ def distance(a, b):
 def check_close(what, off, limit):
     assert off < limit, f'{what}: off by {off:.2g}, at most {limit:g} is allowed'
 
-def train(method, data, device, precision='fp32', optimisation=None, drop_last=True, **options):
+def train(method, data, device, precision='fp32', optimisation=None, drop_last=True, mixup=False,
+          **options):
     "The curve of a short training by `fit`, scored on two splits."
-    batches = training_batches(data, device, drop_last=drop_last)
+    batches = training_batches(data, device, drop_last=drop_last, mixup=mixup)
     evals = {'val': evaluation_batches(data, data.val, device=device),
              'test': evaluation_batches(data, data.test, device=device)}
     optimisation = optimisation or Optimisation(epochs=2, lr=.01)
@@ -127,38 +126,33 @@ def no_waiting(setup):
     if 'sgn' not in setup.methods: return cases
     sgn = partial(check_no_waiting, setup.device, 'bf16', 'sgn')
     return cases | {'sgn with mixup': partial(sgn, mixup=True),
-                    'sgn with beta_warmup': partial(sgn, beta_warmup=True)}
+                    'sgn with beta_warmup': partial(sgn, beta_warmup=True),
+                    'sgn as a graph': partial(sgn, graph=True)}
 
-def check_no_waiting(device, precision, name, mixup=False, **settings):
-    "The first steps set up the libraries; from the fourth on, whatever waits raises."
+def check_no_waiting(device, precision, name, mixup=False, graph=False, **settings):
+    "In an epoch of `fit`, without a look at the device before the epoch is over."
     data = noise_data()
-    method = make_toy(name, data, **settings).to(device).train()
-    optimiser = make_optimiser(method, Optimisation(lr=.01))
-    stats = EpochStats(data.train.true.to(device))
-    half = torch.autocast(device, torch.bfloat16, enabled=precision == 'bf16')
-    def step(n, batch):
-        x, y, i = batch
-        with half: result = method(x, y, i, .1*n)
-        result.loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        method.after_step()
-        stats.observe(result, y, i, .1*n)
-    batches = enumerate(training_batches(data, device, mixup=mixup).epoch(0))
-    for _ in range(3): step(*next(batches))
-    rest = batches if device == 'cuda' else islice(batches, 2)      # a CPU never waits
-    with waiting_raises(device):
-        for numbered in rest: step(*numbered)
+    watch = NoWaiting(device, len(training_batches(data, device)))
+    try: train(make_toy(name, data, **settings), data, device, precision,
+               Optimisation(epochs=1, lr=.01), mixup=mixup, graph=graph, observers=[watch])
+    finally: watch.mode('default')
+    assert watch.steps == watch.last
 
-@contextmanager
-def waiting_raises(device):
-    "Whatever looks at a value on the GPU raises."
-    if device == 'cpu': yield
-    else:
-        torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode('error')
-        try: yield
-        finally: torch.cuda.set_sync_debug_mode('default')
+class NoWaiting:
+    "An observer: once the first steps have set up the libraries, whatever waits raises."
+    def __init__(self, device, steps):
+        self.device, self.steps, self.last = device, 0, steps
+
+    def mode(self, word):
+        "A CPU never waits."
+        if self.device == 'cuda': torch.cuda.set_sync_debug_mode(word)
+
+    def observe(self, step, y, i, epoch):
+        self.steps += 1
+        if self.steps == 8: self.mode('error')
+        if self.steps == self.last: self.mode('default')
+
+    def end_epoch(self): return {}
 
 
 # Trainings: as on the CPU in fp32, near it in half precision
