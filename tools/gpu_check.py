@@ -274,6 +274,8 @@ def check_together(device, runs):
     with tempfile.TemporaryDirectory() as folder, exact(), no_fallback():
         alone = [run(spec, f'{folder}/alone', device) for spec in specs]
         joint = run_together(specs, f'{folder}/together', device)
+    for result in joint:
+        if isinstance(result, Exception): raise result
     pairs = zip(alone, joint, strict=True)
     return max(check_same_loss(a.curve[-1], b.curve[-1], .01) for a, b in pairs)
 
