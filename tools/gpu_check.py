@@ -317,12 +317,11 @@ def check_classifier(device):
     check_close('probabilities of the loaded classifier', off, 1e-2)
 
 def check_streamed(device):
-    "JPEGs, decoded by worker processes while the GPU trains."
+    "JPEGs: on a GPU enough of them that worker processes decode, while it trains."
     with tempfile.TemporaryDirectory() as folder:
-        toy_clothing1m(folder, 20)
+        toy_clothing1m(folder, 150 if device == 'cuda' else 10)
         photos = clothing1m(folder, 64, counts=None)
         batches = Batches(photos, photos.train, 32, 0, True, Augment(flip=True), device)
-        batches.inputs.workers = 2
         evals = {'val': evaluation_batches(photos, photos.val, 28, device)}
         method = make_toy('elr', photos, 'resnet50_scratch', 1, 8)
         precision = 'bf16' if device == 'cuda' else 'fp32'
