@@ -19,7 +19,8 @@ def shift_weight(
     "`1 - alpha**e`: how far a label has glided after `e` epochs."
     if not 0<=alpha<=1: raise ValueError(f'alpha must be in [0, 1], got {alpha}')
     is_tensor = isinstance(e, Tensor)
-    is_seen = not is_tensor or e.device.type=='cpu' and not torch.compiler.is_compiling()  # no step stops to look
+    on_cpu = is_tensor and e.device.type=='cpu'
+    is_seen = not is_tensor or on_cpu and not torch.compiler.is_compiling()  # no step waits to look
     if is_seen and not ((e>=0).all() if is_tensor else e>=0):
         raise ValueError(f'e must be >= 0 (epochs), got {e}')
     if is_tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1

@@ -104,8 +104,7 @@ def run(
     inputs = _inputs(data, ids, device)
     seconds = {'train': 0., 'eval': 0.}
     for k,stage in enumerate(method.stages(train.sequential())):   # some look at the data first
-        # a graph of ours has no place for one of the compiler's
-        if compile: compile_networks(stage.to(device), 'default' if graph else None)
+        if compile: compile_networks(stage.to(device))
         checkpoint = _checkpoint(plan, hashes, checkpoint_path(plan.id, out, k))
         title = progress and stage_title(progress, k)
         result = yield from fit.steps(

@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'SCHEDULES', 'make_accelerator', 'native_precision', 'set_rates', 'parameter_groups', 'make_optimiser',
-           'evaluate_all', 'due_splits', 'explain_memory', 'fit', 'check_training', 'fit_together', 'compile_networks']
+           'evaluate_all', 'scoring_intervals', 'due_splits', 'explain_memory', 'fit', 'check_training', 'fit_together',
+           'compile_networks', 'is_compiled']
 
 # %% ../../nbs/api/training/04_loop.ipynb #2e3b315a
+import math
 import warnings
 from contextlib import contextmanager
 import torch
@@ -14,7 +16,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from tqdm import tqdm
 from .checkpoint import Run
 from .compat import (
-    compile_in_place, has_cpu_bf16, prepare_model, release, reset_accelerate, undo_compile)
+    backward, compile_in_place, has_cpu_bf16, has_compiled_call, innermost, is_skipped,
+    prepare_model, release_after, reset_accelerate, undo_compile)
 from .graphs import DeviceStep, Recorder, advance, call_all, lockstep
 from .metrics import EpochStats, evaluate
 from ..base.errors import lookup
@@ -97,7 +100,7 @@ def make_optimiser(
     o = optimisation
     groups = parameter_groups(method, o.decay_norms)
     optimiser = torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov,
-                                weight_decay=o.weight_decay, fused=fused)
+                                weight_decay=o.weight_decay, fused=fused or None)
     for group in optimiser.param_groups: group['initial_lr'] = group['lr']
     return optimiser
 
@@ -109,27 +112,62 @@ def evaluate_all(
     watch=None,  # inputs to follow `[n, ...]`, normalised
 )->dict:         # `{'val_acc/net': ..., 'test_nll/ema': ..., 'watch/ema': [[...]]}`
     "Score every predictor on every split, in eval mode."
-    method.eval()
+    predictors = method.eval().predictors()
     scores = {}
     for split,batches in evals.items():
-        for name,predict in method.predictors().items():
-            for metric,v in evaluate(predict, batches).items():
-                scores[f'{split}_{metric}/{name}'] = v
+        for name,figures in evaluate(predictors, batches).items():
+            scores |= {f'{split}_{metric}/{name}': v for metric,v in figures.items()}
     if watch is None: return scores
     def rounded(row): return [round(v, 5) for v in row]
-    for name,predict in method.predictors().items():
+    for name,predict in predictors.items():
         scores[f'watch/{name}'] = [rounded(row) for row in predict(watch).tolist()]
     return scores
 
+# %% ../../nbs/api/training/04_loop.ipynb #e29c3ab5
+def _networks(method):
+    "The children that have parameters: networks that learn, and averages of them."
+    return [net for net in method.children() if any(True for _ in net.parameters())]
+
+def _step_passes(method):
+    "Passes through a network that a training step takes for each example, roughly."
+    def is_trained(net): return any(p.requires_grad for p in net.parameters())
+    return sum(3 if is_trained(net) else 1 for net in _networks(method))
+
+def _interval(passes, budget, epochs, start=1, stride=1):
+    "The first of `start`, `start+stride`, ... epochs between two scorings that keeps to the budget."
+    n = start
+    while n<epochs and math.ceil(epochs/n)*passes>budget: n += stride
+    return n
+
+def scoring_intervals(
+    method,        # asked for its networks and its `predictors()`
+    train,         # its training batches
+    evals:dict,    # split name -> batches
+    optimisation,  # an `Optimisation`, or a whole `Spec`
+)->dict:           # split name -> epochs from one scoring to the next
+    "How often each split is scored, that scoring keeps to its share of the work."
+    epochs,share = optimisation.epochs,optimisation.eval_share
+    training = epochs*len(train)*train.batch*_step_passes(method)
+    budget = training*share/max(1, len(evals)) if share<1 else math.inf
+    passes = {name: len(b.y)*len(method.predictors()) for name,b in evals.items()}
+    every = {name: _interval(p, budget, epochs) for name,p in passes.items()}
+    if 'test' not in evals: return every
+    stride = every.get('val', 1)
+    start = math.ceil(optimisation.test_every/stride)*stride
+    return every | {'test': _interval(passes['test'], budget, epochs, start, stride)}
+
 def due_splits(
+    method,        # that is trained
+    train,         # its training batches
     evals:dict,    # split name -> batches
     epoch:int,     # that is over
-    optimisation,  # says how often the test set is scored
+    optimisation,  # says how often splits are scored
 )->dict:           # those that are scored now
-    "Every split after every epoch, but the test set only now and then, and at the end."
-    epochs = epoch+1
-    is_tested = epochs%optimisation.test_every==0 or epochs==optimisation.epochs
-    return {name: batches for name,batches in evals.items() if is_tested or name!='test'}
+    "Every split now and then, and after the last epoch."
+    every = scoring_intervals(method, train, evals, optimisation)
+    done = epoch+1
+    is_last = done==optimisation.epochs
+    return {name: b for name,b in evals.items() if is_last or done%every[name]==0}
 
 # %% ../../nbs/api/training/04_loop.ipynb #be78f797
 @contextmanager
@@ -140,9 +178,9 @@ def explain_memory(
     "Where memory runs out: how large the batch is, and what to change."
     try: yield
     except RuntimeError as e:
-        gpu = isinstance(e, torch.OutOfMemoryError)
-        cpu = "can't allocate memory" in str(e)        # which has no error of its own
-        if not gpu and not cpu: raise
+        texts = 'CUDA error: out of memory', "can't allocate memory"   # of a driver, of a CPU
+        is_known = isinstance(e, torch.OutOfMemoryError) or any(t in str(e) for t in texts)
+        if not is_known: raise
         n = batch//world_size()//accumulate
         sizes = f'batch {batch}, {world_size()} processes, accumulate {accumulate}'
         raise MemoryError(f'out of memory with {n} examples at a time ({sizes}): '
@@ -150,6 +188,7 @@ def explain_memory(
 
 # %% ../../nbs/api/training/04_loop.ipynb #1d84c0d6
 @lockstep
+@release_after
 def fit(
     method,              # a `Method`
     train,               # its training batches: `Batches`
@@ -177,11 +216,11 @@ def fit(
         seen = []
         for x,y,i in _pieces(batch, pieces):
             step = model(x, y, i, time)
-            accelerator.backward(step.loss/pieces)
+            backward(accelerator, step.loss, pieces)
             seen.append(step._replace(loss=step.loss.detach()))
         optimiser.step()
         optimiser.zero_grad()
-        method.after_step()
+        if not is_skipped(optimiser): method.after_step()
         return seen
     device_step = DeviceStep(train_batch, method, optimiser, _obstacle(accelerator))
     with explain_memory(train.batch, pieces), _bar(progress, run, epochs, steps) as bar:
@@ -197,13 +236,13 @@ def fit(
                 if run.is_due(): run.save(epoch, n+1)
             run.end_steps(epoch)
             with accelerator.autocast():
-                scores = evaluate_all(method, due_splits(evals, epoch, optimisation), watch)
+                due = due_splits(method, train, evals, epoch, optimisation)
+                scores = evaluate_all(method, due, watch)
             row = run.end_epoch(epoch, scores)
-            bar.set_postfix(_headline(row))
+            bar.set_postfix(_headline(run.curve))
             if on_epoch: on_epoch(row)
             run.lap()                                                     # what that took is not training
     if checkpoint and run.epoch<epochs: run.save(epochs, 0)
-    release(accelerator, model)
     return {'curve': run.curve, 'seconds': run.seconds, 'graph': device_step.is_replayed}
 
 # %% ../../nbs/api/training/04_loop.ipynb #3b3a485b
@@ -237,10 +276,12 @@ def _bar(title, run, epochs, steps):
     return tqdm(total=epochs*steps, initial=start, desc=title, unit='step', mininterval=.5,
                 disable=hidden)
 
-def _headline(row):
-    "Loss and test accuracies."
-    figures = [k for k in row if k=='loss' or k.startswith('test_acc')]
-    return {k: f'{row[k]:.3f}' for k in figures}
+def _headline(curve):
+    "The last loss, and the last test accuracies that there are."
+    known = {}
+    for row in curve: known |= row
+    figures = [k for k in known if k=='loss' or k.startswith('test_acc')]
+    return {k: f'{known[k]:.3f}' for k in figures}
 
 # %% ../../nbs/api/training/04_loop.ipynb #cf92bc25
 def fit_together(
@@ -255,17 +296,26 @@ def fit_together(
 
 # %% ../../nbs/api/training/04_loop.ipynb #81fda065
 def compile_networks(
-    method,         # its networks are compiled in place, when they are first called
-    mode:str=None,  # of `torch.compile`; None: 'reduce-overhead' on a GPU (CUDA graphs), else its default
+    method,         # its networks are compiled in place, when they are first called in training
+    mode:str=None,  # of `torch.compile`, without CUDA graphs: `default`, `max-autotune-no-cudagraphs`; None: `default`
 ):                  # the same method
-    "Compile a method's networks; where that fails, a warning says so and they run as they are."
-    nets = [net for net in method.children() if any(True for _ in net.parameters())]
-    if mode is None and next(method.parameters()).is_cuda: mode = 'reduce-overhead'
+    "Compile a method's networks; where that fails, a warning says why and they run as they are."
+    if mode in ('reduce-overhead', 'max-autotune'):
+        raise ValueError(f'mode must be one without CUDA graphs of its own, got {mode!r}: '
+                         'they lose the gradients of a batch in pieces')
+    nets = _networks(method)
     def go_on_plain(error):
         for net in nets: undo_compile(net)
-        first_line = (str(error).splitlines() or [''])[0]
-        reason = f'{type(error).__name__}: {first_line}'
+        cause = innermost(error)
+        first_line = (str(cause).splitlines() or [''])[0]
+        reason = f'{type(cause).__name__}: {first_line}'
         warnings.warn(f'torch.compile failed, the networks run uncompiled ({reason})',
                       RuntimeWarning, stacklevel=3)
     for net in nets: compile_in_place(net, mode, go_on_plain)
     return method
+
+def is_compiled(
+    method,  # that went through `compile_networks`, before its training or after
+)->bool:     # False where the compiler failed
+    "Do all networks of a method run compiled?"
+    return all(has_compiled_call(net) for net in _networks(method))
