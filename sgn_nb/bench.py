@@ -34,7 +34,7 @@ from .methods.registry import METHODS, method_class
 from .base.errors import lookup
 from .nets import NETS, net_maker
 from .data.streamed import clothing1m, toy_clothing1m
-from .experiments.records import environment, read_json, rounded
+from .experiments.records import environment, read_json, rounded, tf32_allowed
 from .sgn import SGNLoss
 from .base.table import Table
 from .spec import Optimisation
@@ -105,7 +105,7 @@ def _convolutions_tf32():
     "Products use TF32 while the block lasts, if convolutions do."
     products = torch.backends.cuda.matmul
     before = products.allow_tf32
-    products.allow_tf32 = torch.backends.cudnn.allow_tf32
+    products.allow_tf32 = tf32_allowed()['convolutions']
     try: yield
     finally: products.allow_tf32 = before
 

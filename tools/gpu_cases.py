@@ -3,7 +3,6 @@ time, images of noise, and what the machine is called."""
 import argparse
 import faulthandler
 import gc
-import subprocess
 import sys
 import time
 import traceback
@@ -11,6 +10,7 @@ from functools import lru_cache
 import torch
 from sgn_nb.data.batches import Augment, Batches, Mixup
 from sgn_nb.data.examples import corrupt, from_arrays, split
+from sgn_nb.experiments.records import driver_version, tf32_allowed
 from sgn_nb.methods.registry import method_class
 from sgn_nb.nets import net_maker
 
@@ -122,12 +122,4 @@ def machine(device):
         'capability': f'{card.major}.{card.minor}',
         'multiprocessors': card.multi_processor_count,
         'memory_gb': round(card.total_memory/2**30, 1),
-        'tf32': {'convolutions': torch.backends.cudnn.allow_tf32,
-                 'products': torch.backends.cuda.matmul.allow_tf32}}
-
-def driver_version():
-    "What nvidia-smi says, or `None` where there is none."
-    command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
-    try: answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError): return None
-    return answer.stdout.split('\n')[0].strip()
+        'tf32': tf32_allowed()}

@@ -15,6 +15,7 @@ import torch
 from gpu_cases import (
     Cases, add_options, check_device, free_memory, machine, make_method, noise_data,
     training_batches)
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from sgn_nb.base.files import atomic_write
 from sgn_nb.bench import copy_peak, matmul_peak, step_flops, step_job
@@ -136,8 +137,7 @@ def training(way, device, sizes, seed):
     "Method, batches, nothing to score, and how it is optimised."
     data = noise_data(sizes.steps*sizes.batch + 40, 32)
     method = make_method(way.method, data, way.net, 600, 351, seed).to(device)
-    if way.how == 'compiled': compile_networks(method)
-    if way.how == 'compiled graph': compile_networks(method, 'default')     # the graph is ours
+    if 'compiled' in way.how: compile_networks(method)
     batches = training_batches(data, device, sizes.batch, seed)
     return method, batches, {}, Optimisation(epochs=sizes.epochs, lr=.001)
 
@@ -169,11 +169,11 @@ def queue_seconds(job, device, calls):
     return (host - start)/calls, (end - start)/calls
 
 def profiled(job):
-    "Kernels of a call, milliseconds that they take, and the dearest of them."
+    "What the device does in a call: kernels and copies, milliseconds, and the dearest of them."
     with profile(activities=[ProfilerActivity.CUDA]) as p:
         job()
         torch.cuda.synchronize()
-    events = p.key_averages()
+    events = [e for e in p.key_averages() if e.device_type == DeviceType.CUDA]
     dearest = sorted(events, key=lambda e: -e.self_device_time_total)[:8]
     return {'kernels': sum(e.count for e in events),
             'device_ms': sum(e.self_device_time_total for e in events)/1e3,
