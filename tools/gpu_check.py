@@ -350,7 +350,7 @@ def command(name, *words):
     return p.stdout
 
 def check_train_command(device):
-    words = '--epochs', 2, '--n_train', 400, '--device', device
+    words = '--epochs', 2, '--n-train', 400, '--device', device
     with tempfile.TemporaryDirectory() as folder:
         command('train', *words, '--out', folder)
         assert [*Path(folder).glob('*.json')]
@@ -360,7 +360,7 @@ def check_grid_command(device):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'toy.toml'
         file.write_text('epochs = 2\nn_train = 400\nmethod = ["ce", "sgn"]\nseed = [0, 1]\n')
-        words = '--graph', '--runs_per_gpu', 4, '--device', device, '--out', f'{folder}/runs'
+        words = '--graph', '--runs-per-gpu', 4, '--device', device, '--out', f'{folder}/runs'
         command('grid', file, *words)
         assert len([*Path(f'{folder}/runs').glob('*.json')]) == 4
 
