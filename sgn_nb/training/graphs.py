@@ -54,7 +54,7 @@ def _gpu_generator():
 
 @dataclass
 class RandomState:
-    "States of PyTorch's generators, and a number of threads: those of the process in the `with` block."
+    "States of generators, and a number of threads: those of the process in a `with` block."
     cpu:torch.Tensor  # of the CPU's generator
     gpu:object        # `torch.Generator`, a state of the GPU's; None where there is none
     threads:int       # of PyTorch
@@ -133,7 +133,7 @@ def call_all(
 
 def advance(
     trainings:list,  # of `Training`, not yet begun
-    take=call_all,   # `take(trainings)` takes the steps that they wait for: `call_all`, or a `Recorder`
+    take=call_all,   # `take(trainings)` returns their steps' outcomes: `call_all`, or a `Recorder`
 ):
     "Drive trainings in lockstep, until each has ended with a result or an error."
     try:
@@ -287,13 +287,14 @@ class Recorder:
 def _record(self:Recorder, kind):
     "Record the steps and replay them; or put things back, and call them as they are."
     trainings = self.trainings
-    states = [t.random and t.random.copy() for t in trainings]
+    outside,states = random_state(),[t.random and t.random.copy() for t in trainings]
     generators = [t.random.gpu for t in trainings if t.random and t.random.gpu]
     try:
         inputs = [StepInputs(t.step) for t in trainings]
         functions = [partial(t.within, v) for t,v in zip(trainings, inputs)]
         replay = self.graphs.record(functions, generators)
     except Exception as error:
+        outside.swap()
         for t,state in zip(trainings, states):
             t.random = state
             t.step.optimiser.zero_grad()

@@ -41,6 +41,7 @@ def make_accelerator(
     # memories are the same in all processes; statistics are averaged once an epoch
     own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)
     cpu = device=='cpu' or shared_cpu
+    if torch.cuda.is_initialized(): torch.cuda.reset_peak_memory_stats()    # a record has the run's
     return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=[own_buffers])
 
 # %% ../../nbs/api/training/04_loop.ipynb #670077dd
@@ -123,7 +124,7 @@ def evaluate_all(
         scores[f'watch/{name}'] = [rounded(row) for row in predict(watch).tolist()]
     return scores
 
-# %% ../../nbs/api/training/04_loop.ipynb #e29c3ab5
+# %% ../../nbs/api/training/04_loop.ipynb #310c6f99
 def _networks(method):
     "The children that have parameters: networks that learn, and averages of them."
     return [net for net in method.children() if any(True for _ in net.parameters())]
