@@ -44,6 +44,10 @@ bench: $(VENV)/.run ## records/speed/ on this machine, which should be idle (ARG
 	  --out records/speed/bench_cpu_fp32.json $(ARGS)
 	@$(PY) tools/overhead.py
 
+gpu: $(VENV)/.run ## is all well on this machine's GPU, and how fast is it? records/speed/, 10 minutes
+	@$(PY) tools/gpu_check.py $(ARGS); checked=$$?; \
+	  $(PY) tools/gpu_speed.py $(ARGS) && exit $$checked
+
 docs: $(VENV)/.docs ## the site in _docs/ (needs libjs-katex, and Python >= 3.11)
 	@$(PY) tools/make_docs.py
 
@@ -88,4 +92,4 @@ $(VENV)/pyvenv.cfg:
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PIP) 'pip>=22.3'
 
-.PHONY: help demo test lab readme tables bench docs docs-test clean moved
+.PHONY: help demo test lab readme tables bench gpu docs docs-test clean moved

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 FLAGS = os.environ.get('FLAGS', '').split()
 slow = pytest.mark.skipif('slow' not in FLAGS, reason='takes long: make test FLAGS=slow')
+gpu = pytest.mark.skipif('gpu' not in FLAGS, reason='needs a GPU: make test FLAGS=gpu')
 posix = pytest.mark.skipif(os.name == 'nt', reason='Windows has no signals that kill, and no sh')
 LINES = (ROOT/'.gitignore').read_text().splitlines()
 IGNORED = ['.git', *(line.strip('/') for line in LINES if line and line[0] != '#')]

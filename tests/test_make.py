@@ -14,7 +14,7 @@ case "$1 $2" in
   "--version ") echo "Python $FAKE_VERSION" ;;
   "-c import sys; sys.exit("*) [ "$FAKE_VERSION" != 3.9.2 ] ;;
   "-m venv") mkdir -p "$3/bin" && touch "$3/pyvenv.cfg" && cp "$0" "$3/bin/python" ;;
-  "-m pip") [ -z "$FAKE_BROKEN" ] ;;
+  "-m pip"|"tools/gpu_check.py ") [ -z "$FAKE_BROKEN" ] ;;
 esac
 '''
 
@@ -65,6 +65,15 @@ def test_a_flag_may_need_an_extra(project):
     assert 'tools/test_all.py --flags slow integrations' in project.log.read_text()
     project.make('test', 'FLAGS=integrations')
     assert project.installed() == []
+
+def test_a_gpu_is_measured_even_where_a_check_fails(project):
+    "`make gpu` checks, then measures, and fails if either did."
+    project.make('demo')
+    failed = project.make('gpu', broken='1', ok=False)
+    assert failed.returncode
+    assert project.log.read_text().split() == ['tools/gpu_check.py', 'tools/gpu_speed.py']
+    project.make('gpu', 'ARGS=--device cpu')
+    assert 'tools/gpu_speed.py --device cpu' in project.log.read_text()
 
 @pytest.mark.parametrize('name', ['settings.ini', 'setup.py', 'pyproject.toml'])
 def test_changed_settings_install_again(project, name):
