@@ -185,12 +185,13 @@ def test_a_program_leaves_its_group_however_it_ends(tmp_path):
 WAITS = '''
 import torch
 from torch.distributed.distributed_c10d import _get_default_group
-from sgn_nb.base.distributed import PATIENCE, world_size
+from sgn_nb.base.distributed import PATIENCE, barrier, world_size
 from sgn_nb.training.loop import make_accelerator
 make_accelerator('cpu')
 assert world_size() == 2
 options = _get_default_group()._get_backend(torch.device('cpu')).options
 assert options._timeout == PATIENCE, options._timeout
+barrier()  # nobody leaves before the other has come
 '''
 
 def test_processes_wait_while_one_prepares(tmp_path):
