@@ -48,7 +48,8 @@ class Cases:
     def __init__(self, seconds):
         self.start, self.seconds = time.perf_counter(), seconds
         self.passed, self.failed, self.left_out = [], [], []        # titles
-        if seconds < 3600: faulthandler.dump_traceback_later(seconds + 45, exit=True)  # it hangs
+        if seconds < 3600:                                          # a case that hangs is ended
+            faulthandler.dump_traceback_later(seconds + 45, exit=True)
 
     def spent(self): return time.perf_counter() - self.start
 

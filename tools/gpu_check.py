@@ -135,8 +135,9 @@ def check_no_waiting(device, precision, name, mixup=False, graph=False, **settin
     "In an epoch of `fit`, without a look at the device before the epoch is over."
     data = noise_data()
     watch = NoWaiting(device, len(training_batches(data, device)))
-    try: train(make_toy(name, data, **settings), data, device, precision,
-               Optimisation(epochs=1, lr=.01), mixup=mixup, graph=graph, observers=[watch])
+    method, optimisation = make_toy(name, data, **settings), Optimisation(epochs=1, lr=.01)
+    options = {'mixup': mixup, 'graph': graph, 'observers': [watch]}
+    try: train(method, data, device, precision, optimisation, **options)
     finally: watch.mode('default')
     assert watch.steps == watch.last
 
