@@ -104,21 +104,27 @@ def _lend(places, values):
     return kept
 
 # %% ../../nbs/api/methods/00_base.ipynb #5506c26d
-def _begin_call(net, args):
-    "Cast weights take the weights' places, and nobody sees a counter, until the call is over."
-    if torch.compiler.is_compiling(): return                   # a compiler does better
-    net._kept = []
-    layers = list(net.modules())
-    counters,weights = list(_counters(layers)),list(_weights(layers))
-    if counters:
-        torch._foreach_add_([holder[name] for holder,name in counters], 1)
-        net._kept += _lend(counters, [None]*len(counters))
-    if not weights: return
+def _lend_cast(layers):
+    "Under autocast, cast weights take the places of the weights; these, and where they belong."
+    weights = list(_weights(layers))
     tensors = [holder[name] for holder,name in weights]
+    if not tensors: return []
     device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device): return
-    cast = _Cast.apply(torch.get_autocast_dtype(device), *tensors)
-    net._kept += _lend(weights, cast)
+    if not torch.is_autocast_enabled(device): return []
+    return _lend(weights, _Cast.apply(torch.get_autocast_dtype(device), *tensors))
+
+def _count_batch(layers):
+    "All counters are raised, and hidden; these, and where they belong."
+    counters = list(_counters(layers))
+    if not counters: return []
+    torch._foreach_add_([holder[name] for holder,name in counters], 1)
+    return _lend(counters, [None]*len(counters))
+
+def _begin_call(net, args):
+    if torch.compiler.is_compiling(): return                   # a compiler does better
+    layers = list(net.modules())
+    net._kept = _lend_cast(layers)
+    net._kept += _count_batch(layers)
 
 def _end_call(net, args, out):
     if torch.compiler.is_compiling(): return
