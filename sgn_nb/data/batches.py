@@ -133,7 +133,7 @@ def read(self:Memory,
 
 # %% ../../nbs/api/data/04_batches.ipynb #906a3833
 class _Crops:
-    "What worker processes do: a job gives images `[b, crop, crop, 3]`, or the names of broken ones."
+    "What workers do: a job gives images `[b, crop, crop, 3]`, or the names of broken ones."
     def __getitem__(self, job):
         files,*moves = job
         crops = np.empty((len(files), files.crop, files.crop, 3), np.uint8)
