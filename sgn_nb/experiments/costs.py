@@ -6,7 +6,8 @@
 __all__ = ['CARDS', 'SHARE', 'LAUNCH', 'KERNEL', 'LAUNCHES', 'INPUTS', 'Card', 'step_seconds', 'training_work', 'grid_hours',
            'hours_table', 'Machine', 'best_machine', 'run_seconds', 'about', 'announce_time']
 
-# %% ../../nbs/api/experiments/05_costs.ipynb #e7bf3661
+# %% ../../nbs/api/experiments/05_costs.ipynb #4050be7c
+import json
 import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,7 +26,7 @@ from ..spec import Spec, epoch_steps
 from ..training.loop import fit, make_accelerator, native_precision
 from ..training.metrics import training_flops
 
-# %% ../../nbs/api/experiments/05_costs.ipynb #be2e4d29
+# %% ../../nbs/api/experiments/05_costs.ipynb #06738ae7
 @dataclass(frozen=True)
 class Card:
     "A GPU, by its data sheet."
@@ -40,7 +41,7 @@ CARDS = {'T4':       Card(8.1, 65),
          'A100':     Card(156, 312),
          'H100':     Card(495, 989)}
 
-# %% ../../nbs/api/experiments/05_costs.ipynb #690640cb
+# %% ../../nbs/api/experiments/05_costs.ipynb #ddc90c55
 SHARE = .3                        # of the peak that products reach
 LAUNCH,KERNEL = 15e-6,4e-6        # seconds: of Python for a launch, of the device for a small kernel
 
@@ -60,24 +61,30 @@ def step_seconds(
     device = flops/(SHARE*peak*1e12)
     return max(device, launches*(KERNEL if graph else LAUNCH))
 
-# %% ../../nbs/api/experiments/05_costs.ipynb #b53d272c
+# %% ../../nbs/api/experiments/05_costs.ipynb #eb0c48e5
 INPUTS = {'digits': ((1, 8, 8), 10), 'cifar10': ((3, 32, 32), 10), 'cifar100': ((3, 32, 32), 100),
           'clothing1m': ((3, 224, 224), 14), 'webvision': ((3, 227, 227), 50)}
 
-@lru_cache
 def training_work(
-    method:str,   # one of `METHODS`
-    net:str,      # one of `NETS`
-    dataset:str,  # one of `INPUTS`
-)->tuple:         # FLOPs for each example of an epoch, launches of a step
+    spec:Spec,  # on a data set of `INPUTS`
+)->tuple:       # FLOPs for each example of an epoch, launches of a step
     "What there is to do in training, all stages together."
-    shape,K = lookup('data set', dataset, INPUTS)
+    lookup('data set', spec.dataset, INPUTS)
+    net = 'resnet50_scratch' if spec.net=='resnet50' else spec.net     # as much work, no download
+    settings = json.dumps(spec.settings, sort_keys=True)
+    return _work(spec.method, net, spec.dataset, settings)
+
+@lru_cache(maxsize=None)
+def _work(method, net, dataset, settings):
+    shape,K = INPUTS[dataset]
+    make_net = net_maker(net, shape)
     M = method_class(method)
-    settings = M.resolve(600, 600*351)
-    trained = M(net_maker(net, shape), K, torch.arange(K), **settings)
-    parts = sum(1 for _ in net_maker(net, shape)(K).parameters())
-    paper = sum(1 for _ in net_maker('wrn28_2', (3, 32, 32))(10).parameters())
-    return training_flops(trained, shape),LAUNCHES[method]*parts/paper
+    settings = M.resolve(600, 600*351, **json.loads(settings))
+    flops = training_flops(M(make_net, K, [0, 1], **settings), shape)
+    counted = net_maker('wrn28_2', (3, 32, 32))(10)
+    return flops,LAUNCHES[method]*_tensors(make_net(K))/_tensors(counted)
+
+def _tensors(net): return sum(1 for _ in net.parameters())
 
 def grid_hours(
     specs:list,            # of `Spec`, on data sets of `INPUTS`
@@ -88,7 +95,7 @@ def grid_hours(
     "Hours of training for all runs of a grid."
     total = 0.
     for spec in specs:
-        flops,launches = training_work(spec.method, spec.net, spec.dataset)
+        flops,launches = training_work(spec)
         steps = spec.epochs*epoch_steps(spec, train_size(spec.dataset))
         total += steps*step_seconds(flops*spec.batch, launches, card, precision, graph)
     return total/3600
@@ -111,7 +118,7 @@ def _hours(specs, card, precision):
 
 def _short(hours): return f'{hours:.2g}' if hours<10 else f'{hours:,.0f}'
 
-# %% ../../nbs/api/experiments/05_costs.ipynb #f3acef2f
+# %% ../../nbs/api/experiments/05_costs.ipynb #a63b421a
 @dataclass(frozen=True)
 class Machine:
     "Where and how to train."
@@ -124,7 +131,7 @@ def best_machine()->Machine:
     has_gpu = torch.cuda.is_available()
     return Machine('cuda' if has_gpu else 'cpu', native_precision(), has_gpu)
 
-# %% ../../nbs/api/experiments/05_costs.ipynb #3a617e53
+# %% ../../nbs/api/experiments/05_costs.ipynb #6b3ec36f
 class _FewSteps:
     "The first steps of training batches, as an epoch."
     def __init__(self, train, n): self.train,self.n = train,min(n, len(train))
