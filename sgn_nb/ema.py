@@ -45,10 +45,12 @@ class EMA(nn.Module):
     def update(self,
         net:nn.Module,  # the network after its optimiser step, same architecture
     ):
-        "`average ← beta average + (1-beta) net`, parameters only, all of them in one call."
+        "`average ← beta average + (1-beta) net`, parameters only, all of them at once."
         average,target = _matched(self.net, net)
         if not self.warmup: return torch._foreach_lerp_(average, target, 1-self.beta)
         s = self.updates
         beta = ((1+s)/(10+s)).clamp(max=self.beta)                              # stays on the device
-        torch._foreach_lerp_(average, target, [1-beta]*len(average))
+        way = torch._foreach_sub(target, average)
+        torch._foreach_mul_(way, 1-beta)
+        torch._foreach_add_(average, way)
         self.updates += 1

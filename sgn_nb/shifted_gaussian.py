@@ -19,8 +19,9 @@ def shift_weight(
     "`1 - alpha**e`: how far a label has glided after `e` epochs."
     if not 0<=alpha<=1: raise ValueError(f'alpha must be in [0, 1], got {alpha}')
     is_tensor = isinstance(e, Tensor)
-    is_blind = is_tensor and torch.compiler.is_compiling()               # a compiled step cannot stop and look
-    if not is_blind and not ((e>=0).all() if is_tensor else e>=0):
+    on_cpu = is_tensor and e.device.type=='cpu'
+    is_seen = not is_tensor or on_cpu and not torch.compiler.is_compiling()  # no step waits to look
+    if is_seen and not ((e>=0).all() if is_tensor else e>=0):
         raise ValueError(f'e must be >= 0 (epochs), got {e}')
     if is_tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1
     if alpha==0: return float(e>0)

@@ -63,13 +63,16 @@ class Optimisation:
     schedule:str = knob('constant', 'learning rate over time, one of `SCHEDULES`')
     accumulate:int = knob(1, 'pieces that a batch is computed in, one after the other', 1)
     test_every:int = knob(1, 'score the test set every so many epochs, and the last', 1)
+    eval_share:float = knob(.05, 'scoring may take this share of the work of training: splits are '
+                                 'scored every so many epochs, and after the last; from 1 on after '
+                                 'every epoch', 0)
 
     def __post_init__(self): check_fields(self)
 
 # %% ../nbs/api/00_spec.ipynb #a49db76c
 @dataclass(frozen=True)
 class Spec(Optimisation):
-    "One training run. Same spec, same machine: the same curve, bit for bit."
+    "One training run. Same spec, same machine, on the CPU: the same curve, bit for bit."
     dataset:str = knob('digits', 'one of `DATASETS`, or the name of a folder or a `.npz` file '
                                  'of your own')
     label_column:str = knob('', "the CSV's column of given labels", scope='folders')

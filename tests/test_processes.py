@@ -120,12 +120,12 @@ import os, signal, sys
 from sgn_nb.apps import cli
 from sgn_nb.experiments import runner
 from sgn_nb.base.distributed import rank
-fit, Checkpoint = runner.fit, runner.Checkpoint
+steps, Checkpoint = runner.fit.steps, runner.Checkpoint
 def die(row):
     last = int(os.environ.get('DIE_AFTER', -1))
     if rank() == 1 and row['epoch'] == last: os.kill(os.getpid(), signal.SIGKILL)
 runner.Checkpoint = lambda *args: Checkpoint(*args, every=0)
-runner.fit = lambda *args, **options: fit(*args, **options | {'on_epoch': die})
+runner.fit.steps = lambda *args, **options: steps(*args, **options | {'on_epoch': die})
 cli.main_train(sys.argv[1:])
 '''
 

@@ -6,7 +6,7 @@
 __all__ = ['SCHEMA', 'PICKS', 'ROWS', 'DIGITS', 'Record', 'as_dict', 'save_record', 'to_json', 'thin', 'rounded', 'load_record',
            'read_json', 'parse_record', 'load_records', 'archives', 'read_lines', 'pack', 'write_lines', 'find_record',
            'has_record', 'select', 'save_failure', 'load_failures', 'peak_memory', 'package_version', 'commit', 'tree',
-           'environment']
+           'tf32_allowed', 'driver_version', 'environment']
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3248541
 import json
@@ -396,6 +396,29 @@ def tree():
     "Hash of the package's folder at that commit, which outlives a rebase; `None` as above."
     return _git('rev-parse', '--short=10', 'HEAD:sgn_nb')
 
+# %% ../../nbs/api/experiments/01_records.ipynb #af0ee9f1
+def tf32_allowed()->dict:  # `convolutions` and `products`: True or False
+    "May a GPU compute in TF32 what is float32?"
+    cudnn,cuda = torch.backends.cudnn,torch.backends.cuda.matmul
+    if not hasattr(cuda, 'fp32_precision'):                    # before PyTorch 2.9
+        return {'convolutions': cudnn.allow_tf32, 'products': cuda.allow_tf32}
+    precisions = {'convolutions': cudnn.conv.fp32_precision, 'products': cuda.fp32_precision}
+    return {name: p=='tf32' for name,p in precisions.items()}
+
+def driver_version():
+    "The version of the GPU's driver; `None` where nobody tells."
+    command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
+    try: answer = subprocess.run(command, capture_output=True, text=True)
+    except OSError: return None
+    lines = answer.stdout.split()
+    return lines[0] if lines and not answer.returncode else None
+
+def _gpu():
+    "Of the GPU: versions, precision, and the most memory that the run has held."
+    cudnn = torch.backends.cudnn.version()
+    versions = {'cuda': torch.version.cuda, 'cudnn': cudnn, 'driver': driver_version()}
+    return versions | {'tf32': tf32_allowed(), 'gpu_memory': torch.cuda.max_memory_allocated()}
+
 # %% ../../nbs/api/experiments/01_records.ipynb #e77023d1
 def environment(
     device,        # a torch device
@@ -406,9 +429,10 @@ def environment(
     versions = {'python': platform.python_version(), 'torch': torch.__version__}
     machine = {'device': _device_name(torch.device(device)), 'cores': os.cpu_count()}
     share = {'threads': torch.get_num_threads(), 'processes': world_size()}
+    gpu = _gpu() if torch.device(device).type=='cuda' else {}
     seconds = {k: round(v, 2) for k,v in seconds.items()}
     cost = {'seconds': seconds, 'peak_mb': peak_memory()}
-    return code | versions | machine | share | cost
+    return code | versions | machine | gpu | share | cost
 
 def _device_name(device):
     is_cuda = device.type=='cuda'

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['prepare', 'batches', 'plan_run', 'run', 'stage_title', 'checkpoint_path', 'fingerprints', 'check_same_data',
-           'check_writable', 'make_method', 'load_trained', 'watched_ids', 'as_record']
+           'check_writable', 'make_method', 'load_trained', 'watched_ids', 'as_record', 'run_together',
+           'check_together']
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #9afdb6ed
 import os
@@ -24,7 +25,8 @@ from ..base.parallel import adapt_threads, keep_threads
 from .records import (
     Record, environment, find_record, load_record, save_record, thin)
 from ..spec import Spec, epoch_steps
-from ..training.loop import compile_networks, fit, make_accelerator
+from ..training.graphs import lockstep
+from ..training.loop import compile_networks, fit, fit_together, make_accelerator
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #511424ab
 def prepare(
@@ -73,6 +75,7 @@ def plan_run(
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #1b097a12
 @keep_threads()
+@lockstep
 def run(
     spec:Spec,          # what to do
     out='runs',         # folder of records and checkpoints
@@ -81,6 +84,8 @@ def run(
     data=None,          # `Data` of your own, still whole; by default the spec's, loaded by its name
     on_epoch=None,      # called with each epoch's row, of each stage; what it raises ends the run
     compile:bool=False, # compile the networks; as the device, no part of the spec
+    graph:bool=False,   # on a GPU: a step as one CUDA graph; as the device, no part of the spec
+    together:int=1,     # runs that share the device with this one, itself included; for its record
 )->Record:
     "Train what `spec` says and record it; a recorded run is loaded, a killed one goes on."
     check_spec(spec)
@@ -102,11 +107,14 @@ def run(
         if compile: compile_networks(stage.to(device))
         checkpoint = _checkpoint(plan, hashes, checkpoint_path(plan.id, out, k))
         title = progress and stage_title(progress, k)
-        result = fit(stage, train, evals, plan.spec, accelerator, watch=inputs,
-                     checkpoint=checkpoint, on_epoch=on_epoch, progress=title)
+        result = yield from fit.steps(
+            stage, train, evals, plan.spec, accelerator, watch=inputs, checkpoint=checkpoint,
+            on_epoch=on_epoch, progress=title)
         for name,s in result['seconds'].items(): seconds[name] += s
     env = environment(device, seconds)
     if compile: env['compiled'] = True
+    if result['graph']: env['graph'] = True
+    if together>1: env['together'] = together
     record = as_record(plan, data, method, hashes, ids, result['curve'], env)
     if rank()==0: save_record(record, out)
     barrier()
@@ -230,3 +238,41 @@ def _decided(spec, method):
 def _labels(train, i):
     given,true = train.y[i].item(),train.true[i].item()
     return {'id': i, 'given': given, 'true': true}
+
+# %% ../../nbs/api/experiments/02_runner.ipynb #544c671c
+def run_together(
+    specs:list,         # of `Spec`, all different; epochs, steps, batch and precision are the same
+    out='runs',         # folder of records and checkpoints
+    device='auto',      # `auto`, `cpu`, `cuda`
+    data=None,          # `Data` of your own, for all of them; by default each loads its own
+    on_epoch:list=None, # for each run what `run` takes: a function, called with its rows
+    compile:bool=False, # compile the networks
+    graph:bool=True,    # on a GPU: a step of all runs as one CUDA graph
+)->list:                # for each its `Record`; or the error that ended it
+    "Several runs in lockstep, each with the record that it would have alone."
+    check_together(specs, data)
+    calls = on_epoch or [None]*len(specs)
+    options = dict(data=data, compile=compile, graph=graph, together=len(specs))
+    begun = [run.begin(spec, out, device, on_epoch=call, **options)
+             for spec,call in zip(specs, calls, strict=True)]
+    return fit_together(begun, graph)
+
+def check_together(
+    specs:list,  # of runs
+    data=None,   # `Data` of your own, still whole
+):
+    "Different runs of one length; otherwise a `ValueError`."
+    lengths = [_length(spec, data) for spec in specs]
+    for k,(spec,length) in enumerate(zip(specs, lengths)):
+        if spec in specs[:k]:
+            raise ValueError(f'specs must be different, got one twice: {spec}')
+        for name,v in length.items():
+            if v==lengths[0][name]: continue
+            raise ValueError(f'specs of runs that go together must have the same {name}, '
+                             f'got {lengths[0][name]} and {v}')
+
+def _length(spec, data):
+    "What runs in lockstep must have in common."
+    n = spec.n_train or (len(data.train) if data else train_size(spec.dataset))
+    return {'epochs': spec.epochs, 'steps of an epoch': epoch_steps(spec, n),
+            'batch': spec.batch, 'precision': spec.precision}

@@ -88,6 +88,7 @@ class Method(nn.Module):
     def predictors(self): return {'net': self.probs}               # name -> `x -> [b, K]`
     def groups(self): return [{'params': list(self.net.parameters())}]
     def after_step(self): pass
+    def branch(self, epoch, b): return None    # what an `if` makes of the time, for a batch of `b`
     def stages(self, train=None): return [self]              # train: batches `x, y, i` in order
     def extra_repr(self):
         settings = vars(self.settings).items()

@@ -103,6 +103,9 @@ class HET(Method):
         S:int=10_000,    # draws a step, >= 1; time is proportional to it, 100 will do on a CPU
     ):
         super().__init__(make_net, K, y, R=R, tau=tau, S=S)
+        own = torch.Generator().manual_seed(0)
+        fixed = torch.randn(S, R+K, generator=own)
+        self.register_buffer('fixed', fixed, persistent=False)     # for evaluation, on the device
 
     def n_out(self, K): return K*(self.settings.R+2)
     def probs(self, x):
@@ -130,11 +133,9 @@ def draws(self:HET,
     device,   # where they are wanted
 )->tuple:     # `eps_R` `[S, R]`, `eps_K` `[S, K]`
     "Fresh standard normal draws in training, the same ones every time in evaluation."
-    K,R,S = self.K,self.settings.R,self.settings.S
-    if self.training: eps = torch.randn(S, R+K, device=device)
-    else:
-        rng = torch.Generator().manual_seed(0)
-        eps = torch.randn(S, R+K, generator=rng).to(device)
+    K,R = self.K,self.settings.R
+    fixed = self.fixed.to(device)
+    eps = torch.randn(fixed.shape, device=device) if self.training else fixed
     return eps.split([R, K], -1)
 
 # %% ../../nbs/api/methods/03_density.ipynb #dd00adcd

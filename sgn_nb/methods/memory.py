@@ -135,6 +135,10 @@ class NAL(Method):
 
     def n_out(self, K): return K+1
     def probs(self, x): return self.net(x).float()[..., :self.K].softmax(-1)
+    def branch(self, epoch, b):
+        "Is it time to rewrite labels?"
+        s = self.settings
+        return epoch>=s.start and int(epoch)%s.every==0
 
 # %% ../../nbs/api/methods/02_memory.ipynb #3ead2086
 @patch
@@ -151,7 +155,7 @@ def forward(self:NAL,
     i,s = self.ids(i, len(x)),self.settings
     z,h = self.net(x).float().split([self.K, 1], -1)
     p,tau = z.softmax(-1),h.sigmoid()
-    if epoch>=s.start and int(epoch)%s.every==0:
+    if self.branch(epoch, len(x)):
         q = s.momentum*self.memory[i] + (1-s.momentum)*p
         self.memory[all_gather(i)] = all_gather(q.clamp(1e-4, 1))
     q = self.memory[i].clamp(1e-4, 1)

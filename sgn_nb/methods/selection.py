@@ -31,10 +31,14 @@ def small_loss(
     forget:float,  # share to leave out, [0, 1)
 ):                 # mask `[b]`, bool; at least one is True
     "The examples with the smallest losses: `(1-forget)*b` of them, rounded down, but never none."
-    n = (1-forget)*len(losses)
-    n = max(1, int(n + 1e-6))
+    n = _n_kept(len(losses), forget)
     nobody = torch.zeros_like(losses, dtype=torch.bool)
     return nobody.index_fill(0, losses.argsort(stable=True)[:n], True)
+
+def _n_kept(b, forget):
+    "How many of `b` examples."
+    n = (1-forget)*b
+    return max(1, int(n + 1e-6))
 
 # %% ../../nbs/api/methods/04_selection.ipynb #cea686dc
 class CoTeaching(Method):
@@ -65,6 +69,9 @@ class CoTeaching(Method):
     def probs2(self, x): return self.net2(x).float().softmax(-1)   # the second network's
     def mean_probs(self, x): return (self.probs(x) + self.probs2(x))/2
     def predictors(self): return {'net': self.probs, 'net2': self.probs2, 'mean': self.mean_probs}
+    def forget(self, epoch):
+        return forget_share(epoch, self.settings.forget_rate, self.settings.warm_up)
+    def branch(self, epoch, b): return _n_kept(b, self.forget(epoch))
 
 # %% ../../nbs/api/methods/04_selection.ipynb #242cf264
 @patch
@@ -77,7 +84,7 @@ def forward(self:CoTeaching,
     "Each network's cross-entropy on what the other picked."
     z,z2 = (net(x).float() for net in (self.net, self.net2))
     losses,losses2 = (F.cross_entropy(s, y, reduction='none') for s in (z, z2))
-    forget = forget_share(epoch, self.settings.forget_rate, self.settings.warm_up)
+    forget = self.forget(epoch)
     def pick(v): return shard(small_loss(all_gather(v), forget))    # from all processes' batch
     def mean(v, mask): return (v*mask).sum()/all_reduce_sum(mask.sum())*world_size()
     picks,picks2 = pick(losses),pick(losses2)

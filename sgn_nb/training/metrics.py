@@ -19,7 +19,8 @@ def accuracy(
 )->Tensor:         # share, 0..1
     "Share of examples whose label is among the `k` most probable classes."
     from torchmetrics.functional.classification import multiclass_accuracy      # imports half of SciPy
-    return multiclass_accuracy(probs, y, probs.shape[-1], average='micro', top_k=k)
+    return multiclass_accuracy(probs, y, probs.shape[-1], average='micro', top_k=k,
+                               validate_args=False)                             # which would wait
 
 # %% ../../nbs/api/training/01_metrics.ipynb #6efeaccf
 def nll(
@@ -31,14 +32,22 @@ def nll(
     return -p.clamp_min(1e-7).log().mean()
 
 # %% ../../nbs/api/training/01_metrics.ipynb #3dc7962e
+def _bin_sums(probs, y, bins):
+    "Examples, confidence and right predictions of each bin, `[3, bins+1]`: the last bin is of the wholly sure."
+    confidence,predicted = probs.max(-1)
+    b = (confidence*bins).long()
+    member = b[:, None]==torch.arange(bins+1, device=b.device)
+    figures = torch.stack([torch.ones_like(confidence), confidence, predicted==y]).double()
+    return (figures[:, :, None]*member).sum(1)
+
 def ece(
     probs:Tensor,   # `[N, K]`
     y:Tensor,       # labels `[N]`
     bins:int=15,    # equally wide bins of confidence; the paper's 15
 )->Tensor:          # share, 0..1
     "Expected calibration error: how far confidence and accuracy are apart, on average over bins."
-    from torchmetrics.functional.classification import multiclass_calibration_error
-    return multiclass_calibration_error(probs, y, probs.shape[-1], n_bins=bins, norm='l1')
+    n,sure,right = _bin_sums(probs, y, bins)
+    return ((sure-right).abs().sum()/n.sum()).float()
 
 # %% ../../nbs/api/training/01_metrics.ipynb #f61d2fe7
 def reliability(
@@ -47,29 +56,29 @@ def reliability(
     bins:int=15,    # equally wide bins of confidence; the paper's 15
 )->list:            # `[examples, mean confidence, share right]` of each bin that holds any, least sure first
     "What `ece` sums up: how sure the predictions of a bin are, and how often they are right."
-    confidence,predicted = probs.max(-1)
-    b = (confidence*bins).long()
-    n = torch.bincount(b)
-    sure = torch.bincount(b, confidence)/n
-    right = torch.bincount(b, (predicted==y).to(confidence))/n
-    rows = zip(n.tolist(), sure.tolist(), right.tolist())
-    return [[*row] for row in rows if row[0]]
+    columns = _bin_sums(probs, y, bins).T.tolist()
+    return [[int(n), sure/n, right/n] for n,sure,right in columns if n]
 
 # %% ../../nbs/api/training/01_metrics.ipynb #7b427319
 @torch.inference_mode()
 def evaluate(
-    predict,   # `x -> probs [b, K]`
-    batches,   # yields `x, y, i`; of several processes, each its part
-)->dict:       # acc, top5 (from six classes on), nll, ece, bins (of `reliability`)
-    "Score one predictor on one split."
-    parts = [(predict(x).float(), y, i) for x,y,i in batches]
-    probs,y,i = map(torch.cat, zip(*parts))
-    probs,y = gather_by_id(i, probs, y)
+    predictors:dict,  # name -> `x -> probs [b, K]`
+    batches,          # yields `x, y, i`; of several processes, each its part
+)->dict:              # name -> acc, top5 (from six classes on), nll, ece, bins (of `reliability`)
+    "Score predictors on one split, in one pass over it."
+    parts = []
+    for x,y,i in batches:
+        probs = [predict(x).float() for predict in predictors.values()]
+        parts.append((i, y, *probs))
+    i,*rows = map(torch.cat, zip(*parts))
+    y,*probs = gather_by_id(i, *rows)
+    return {name: _scores(p, y) for name,p in zip(predictors, probs)}
+
+def _scores(probs, y):
     scores = {'acc': accuracy(probs, y), 'nll': nll(probs, y), 'ece': ece(probs, y)}
-    has_top5 = probs.shape[-1]>5
-    if has_top5: scores['top5'] = accuracy(probs, y, k=5)
-    scores = {name: s.item() for name,s in scores.items()}
-    return scores | {'bins': reliability(probs, y)}
+    if probs.shape[-1]>5: scores['top5'] = accuracy(probs, y, k=5)
+    numbers = torch.stack([*scores.values()]).tolist()
+    return dict(zip(scores, numbers)) | {'bins': reliability(probs, y)}
 
 # %% ../../nbs/api/training/01_metrics.ipynb #2b3e4ed5
 def memorised(
