@@ -82,7 +82,8 @@ def _work(method, net, dataset, settings):
     settings = M.resolve(600, 600*351, **json.loads(settings))
     flops = training_flops(M(make_net, K, [0, 1], **settings), shape)
     counted = net_maker('wrn28_2', (3, 32, 32))(10)
-    return flops,LAUNCHES[method]*_tensors(make_net(K))/_tensors(counted)
+    launches = LAUNCHES.get(method, LAUNCHES['ce'])
+    return flops,launches*_tensors(make_net(K))/_tensors(counted)
 
 def _tensors(net): return sum(1 for _ in net.parameters())
 
