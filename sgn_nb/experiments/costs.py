@@ -45,8 +45,8 @@ CARDS = {'T4':       Card(8.1, 65),
 SHARE = .3                        # of the peak that products reach
 LAUNCH,KERNEL = 15e-6,4e-6        # seconds: of Python for a launch, of the device for a small kernel
 
-LAUNCHES = {'ce': 346, 'gce': 362, 'ls': 363, 'het': 390, 'nan': 364, 'ln': 410, 'forward': 356,
-            'coteaching': 694, 'elr': 380, 'sop': 441, 'nal': 404, 'sgn': 599}
+LAUNCHES = {'ce': 264, 'gce': 283, 'ls': 281, 'het': 308, 'nan': 282, 'ln': 328, 'forward': 274,
+            'coteaching': 530, 'elr': 298, 'sop': 360, 'nal': 319, 'sgn': 464}
 
 def step_seconds(
     flops:float,           # of a step
