@@ -74,7 +74,8 @@ def environment_faults(raw):
     env = raw.get('env', {})
     missing = [name for name in ENVIRONMENT if env.get(name) in (None, '', {})]
     if missing: yield f'env does not say {", ".join(missing)}'
-    if not re.match(r'\d+\.\d+', str(env.get('torch'))): yield f'no version: torch {env.get("torch")}'
+    torch = env.get('torch')
+    if not re.match(r'\d+\.\d+', str(torch)): yield f'no version: torch {torch}'
     seconds = env.get('seconds') or {}
     wrong = [f'{k} {v}' for k, v in seconds.items() if not v >= 0]
     if wrong: yield f'seconds must be at least 0, got {", ".join(wrong)}'
@@ -143,7 +144,8 @@ def other_faults(lines):
         if 'what' in raw: continue
         for key, value in data_hashes(raw):
             first, other = data.setdefault(key, (value, source))
-            if first != value: yield source, f'its {key[0]} are not those of {other}, of the same data'
+            if first == value: continue
+            yield source, f'its {key[0]} are not those of {other}, of the same data'
 
 def data_hashes(raw):
     "What must be equal, and where: labels of one noise, seed and split; inputs of one data set."

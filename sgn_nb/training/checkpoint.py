@@ -147,7 +147,7 @@ class Run:
         return broadcast(is_late() or time.perf_counter()-self.saved>self.checkpoint.every)
 
     def check_time(self):
-        "End a run that was saved after its time was up: whoever trains with it has been saved, too."
+        "End a run that was saved after its time was up; those in lockstep are saved by then."
         if not broadcast(self.is_over): return
         raise OutOfTime(f'the time is up after {len(self.curve)} epochs; '
                         f'the run goes on from {self.checkpoint.path}')
