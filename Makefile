@@ -38,6 +38,9 @@ tables: $(VENV)/.run ## tables/ from the committed records, byte for byte; their
 	    --out tables/digits_table$$n.$$f >/dev/null; done; done
 	@$(PY) -c 'from sgn_nb.results.runs import write_csv; write_csv("records", "tables")'
 
+verify-records: $(VENV)/.run ## are all records what they say? (ARGS for files or folders besides)
+	@$(PY) tools/verify_records.py $(ARGS)
+
 bench: $(VENV)/.run ## records/speed/ on this machine, which should be idle (ARGS for sgn_bench)
 	@$(PY) $(VENV)/bin/sgn_bench --device cpu --out records/speed/bench_cpu.json $(ARGS)
 	@$(PY) $(VENV)/bin/sgn_bench --device cpu --precision fp32 --methods ce,sgn --rounds 2 \
@@ -92,4 +95,4 @@ $(VENV)/pyvenv.cfg:
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PIP) 'pip>=22.3'
 
-.PHONY: help demo test lab readme tables bench gpu docs docs-test clean moved
+.PHONY: help demo test lab readme tables verify-records bench gpu docs docs-test clean moved

@@ -87,6 +87,7 @@ def test_killed_ten_times(worker, undisturbed, tmp_path):
     assert records(out) == undisturbed
     assert not list(out.glob('*.ckpt'))
 
+@slow
 def test_two_of_them_share(worker, undisturbed, tmp_path):
     "Two workers, one folder: every run once."
     out = tmp_path/'out'
@@ -181,6 +182,7 @@ grids.tqdm = Bar
 print(grids.run_grid(run, sys.argv[1], device='cpu')['recorded'])
 '''
 
+@slow
 def test_the_bar_moves_within_a_run(tmp_path):
     """A single run of forty epochs: the bar shows some of them before the run has ended, never
     goes back, and ends full."""
@@ -198,6 +200,7 @@ def test_the_bar_moves_within_a_run(tmp_path):
     assert 'runs 1/1, failed 0' in p.stderr
     assert not list((tmp_path/'out/.claims').glob('*.epochs'))
 
+@slow
 def test_a_failure_is_said_when_it_happens(tmp_path):
     "The reason stands beside the bar, once, before the last word about the grid."
     (tmp_path/'grid.toml').write_text(f'method = "ce"{TOO_SMALL}')

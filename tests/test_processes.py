@@ -6,7 +6,7 @@ import subprocess
 import sys
 import pytest
 import torch
-from conftest import posix, slow
+from conftest import BIN, posix, slow
 from sgn_nb.data.batches import Augment, Batches, Mixup, evaluation_batches
 from sgn_nb.data.examples import corrupt, split
 from sgn_nb.data.sources import load_data
@@ -160,6 +160,17 @@ def test_a_killed_process_ends_the_run_which_goes_on(tmp_path):
         else:  # batch normalisation sees whole batches now
             assert resumed['env']['processes'] == 1
             assert len(resumed['curve']) == len(whole['curve'])
+
+def test_two_processes_stop_in_time(tmp_path):
+    "One of them says what to type; the checkpoint is there, and one process alone goes on from it."
+    limited = ['--out', tmp_path, '--seconds', '.01']
+    p, output = launch('--no-python', BIN/'sgn_train', *SPEC, *limited)
+    assert p.returncode != 0 and output.count('The same command goes on from there') == 1, output
+    state = torch.load(next(tmp_path.glob('*.ckpt')))
+    assert (state['epoch'], state['step']) == (2, 2)  # they ask the clock every 20 steps, of 9
+    p, output = sgn_train(tmp_path, 1)
+    assert p.returncode == 0, output
+    assert len(record(tmp_path)['curve']['epoch']) == 12
 
 LEAVES = '''
 import atexit, sys

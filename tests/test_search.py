@@ -55,6 +55,7 @@ def trials(w):
 
 
 @posix
+@slow
 def test_two_processes_share_one_study(worker, tmp_path):
     "Both take part, no trial is run by both, and the budget is spent exactly."
     crew = [worker(), worker()]

@@ -9,6 +9,7 @@ __all__ = ['suggest', 'Search', 'read_search', 'open_storage', 'open_study', 'co
 
 # %% ../../nbs/api/experiments/04_search.ipynb #2c7a59f4
 import json
+import math
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ from ..base.errors import lookup
 from ..base.table import Table
 from .records import environment, rounded
 from ..spec import RANGES, Spec
+from ..training.checkpoint import OutOfTime, is_late
 
 # %% ../../nbs/api/experiments/04_search.ipynb #1b049775
 def suggest(
@@ -223,14 +225,15 @@ def run_trials(
     fields:dict,    # field of the spec -> range
     storage:str,    # an Optuna URL, or a file for the journal
 ):
-    "What a worker does: method after method, take the next trial until the budget is spent."
+    "What a worker does: method after method, take the next trial until budget or time is spent."
     search = Search(name, specs, trials, fields)
     studies = open_storage(storage)
     for method in search.methods:
         study = open_study(name, method, studies)
         runs = search.runs(method)
         defaults = default_values(runs[0], search_space(method, fields))
-        while _run_next(study, trials, defaults, runs, fields, out, device): pass
+        while _run_next(study, trials, defaults, runs, fields, out, device):
+            if is_late(): return
 
 def _run_next(study, trials, defaults, runs, fields, out, device):
     "Run a study's next trial and tell what became of it; False if there is none."
@@ -239,6 +242,7 @@ def _run_next(study, trials, defaults, runs, fields, out, device):
         if trial is None: return False
         try: study.tell(trial, run_trial(trial, runs, fields, out, device))
         except optuna.TrialPruned: study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        except OutOfTime: pass                 # as if the process had been killed: it is run again
         except Exception as e:
             trial.set_user_attr('error', f'{type(e).__name__}: {e}')
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -294,13 +298,15 @@ def run_search(
     storage:str='',       # an Optuna URL, or a file for the journal; by default one in `out`
     workers:int=1,        # processes
     device='auto',        # `auto`, `cpu`, `cuda`
+    deadline=math.inf,    # by which the workers stop, from `deadline_after`
 )->dict:                  # method -> settings, provenance; of methods whose trials have all ended
-    "Search with so many processes; show progress until they end."
+    "Search with so many processes, while there is time; show progress until they end."
     storage = storage or str(Path(out)/f'{search.name}.journal')
     plan_runs(search.specs)                                    # notices a batch that is too large
     task = dict(name=search.name, trials=search.trials, fields=search.fields, storage=storage)
     processes = start_workers(
-        'sgn_nb.experiments.search.run_trials', workers, search.specs, out, device, **task)
+        'sgn_nb.experiments.search.run_trials', workers, search.specs, out, device, deadline,
+        **task)
     journal = open_storage(storage)
     studies = {m: open_study(search.name, m, journal) for m in search.methods}
     _watch_trials(processes, search, studies, out)
