@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'SCHEDULES', 'make_accelerator', 'native_precision', 'set_rates', 'parameter_groups', 'make_optimiser',
-           'evaluate_all', 'due_splits', 'explain_memory', 'fit', 'check_training', 'compile_networks']
+           'evaluate_all', 'due_splits', 'evaluate_crops', 'explain_memory', 'fit', 'check_training',
+           'compile_networks']
 
 # %% ../../nbs/api/training/03_loop.ipynb #2e3b315a
 import warnings
@@ -17,6 +18,7 @@ from .compat import (
     compile_in_place, has_cpu_bf16, prepare_model, release, reset_accelerate, undo_compile)
 from .metrics import EpochStats, evaluate
 from ..base.errors import lookup
+from ..nets import multi_crop
 from ..base.distributed import check_shards, is_launched, leave_group_at_exit, rank, world_size
 
 # %% ../../nbs/api/training/03_loop.ipynb #cf68e0f0
@@ -70,23 +72,29 @@ def set_rates(
         scheduled = group.get('scheduled', True)
         group['lr'] = group['initial_lr']*(factor if scheduled else 1)
 
-# %% ../../nbs/api/training/03_loop.ipynb #837ebe89
+# %% ../../nbs/api/training/03_loop.ipynb #121d4e44
 def parameter_groups(
-    method,                 # asked for its `groups()` and its layers
-    decay_norms:bool=True,  # scales and shifts of normalisation layers decay, too
-)->list:                    # optimiser groups
-    "A method's groups; norms that are not to decay stand in groups of their own."
-    if decay_norms: return method.groups()
+    method,        # asked for its `groups()` and its layers
+    optimisation,  # an `Optimisation`, or a whole `Spec`
+)->list:           # optimiser groups
+    "A method's groups, cut where parameters of normalisation layers have a rate or decay of their own."
+    o = optimisation
     layers = [m for m in method.modules() if 'Norm' in type(m).__name__]
     norms = {p for m in layers for p in m.parameters(recurse=False)}
+    shifts = {m.bias for m in layers}
     groups = []
     for group in method.groups():
-        decaying = [p for p in group['params'] if p not in norms]
-        exempt = [p for p in group['params'] if p in norms]
-        groups.append(group | {'params': decaying})
-        groups.append(group | {'params': exempt, 'weight_decay': 0.})
-    return [g for g in groups if g['params']]
+        lr,decay = group.get('lr', o.lr),group.get('weight_decay', o.weight_decay)
+        parts = {}                                               # rate, decay -> parameters
+        for p in group['params']:
+            factor = o.bias_lr if p in shifts else 1.
+            own_decay = decay if o.decay_norms or p not in norms else 0.
+            parts.setdefault((lr*factor, own_decay/factor), []).append(p)
+        for (rate,own_decay),params in parts.items():
+            groups.append(group | {'params': params, 'lr': rate, 'weight_decay': own_decay})
+    return groups
 
+# %% ../../nbs/api/training/03_loop.ipynb #837ebe89
 def make_optimiser(
     method,           # asked for its `groups()`
     optimisation,     # an `Optimisation`, or a whole `Spec`
@@ -94,7 +102,7 @@ def make_optimiser(
 ):                    # a `torch.optim.SGD`, whose groups know their `initial_lr`
     "Gradient descent with momentum, as the paper has it."
     o = optimisation
-    groups = parameter_groups(method, o.decay_norms)
+    groups = parameter_groups(method, o)
     optimiser = torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov,
                                 weight_decay=o.weight_decay, fused=fused)
     for group in optimiser.param_groups: group['initial_lr'] = group['lr']
@@ -129,6 +137,26 @@ def due_splits(
     epochs = epoch+1
     is_tested = epochs%optimisation.test_every==0 or epochs==optimisation.epochs
     return {name: batches for name,batches in evals.items() if is_tested or name!='test'}
+
+# %% ../../nbs/api/training/03_loop.ipynb #39814563
+class _Crops:
+    "The predictors of a method, of several views of each image."
+    def __init__(self, method, crops): self.method,self.crops = method,crops
+    def eval(self):
+        self.method.eval()
+        return self
+    def predictors(self):
+        named = self.method.predictors().items()
+        return {f'{name}.{self.crops}': multi_crop(predict, self.crops) for name,predict in named}
+
+def evaluate_crops(
+    method,      # asked for its `predictors()`
+    evals:dict,  # split name -> batches
+    crops:str,   # one of `CROPS`
+)->dict:         # `{'test_acc/net.six': ...}`; nothing if crops are `none`, or without a test set
+    "Score every predictor on the test set, by several views of each image."
+    if crops=='none' or 'test' not in evals: return {}
+    return evaluate_all(_Crops(method, crops), {'test': evals['test']})
 
 # %% ../../nbs/api/training/03_loop.ipynb #be78f797
 @contextmanager
@@ -187,6 +215,7 @@ def fit(
             run.end_steps(epoch)
             with accelerator.autocast():
                 scores = evaluate_all(method, due_splits(evals, epoch, optimisation), watch)
+                if epoch+1==epochs: scores = evaluate_crops(method, evals, optimisation.crops) | scores
             row = run.end_epoch(epoch, scores)
             bar.set_postfix(_headline(row))
             if on_epoch: on_epoch(row)
