@@ -72,7 +72,7 @@ def set_rates(
         scheduled = group.get('scheduled', True)
         group['lr'] = group['initial_lr']*(factor if scheduled else 1)
 
-# %% ../../nbs/api/training/03_loop.ipynb #121d4e44
+# %% ../../nbs/api/training/03_loop.ipynb #eca0ca6d
 def parameter_groups(
     method,        # asked for its `groups()` and its layers
     optimisation,  # an `Optimisation`, or a whole `Spec`
@@ -138,7 +138,7 @@ def due_splits(
     is_tested = epochs%optimisation.test_every==0 or epochs==optimisation.epochs
     return {name: batches for name,batches in evals.items() if is_tested or name!='test'}
 
-# %% ../../nbs/api/training/03_loop.ipynb #39814563
+# %% ../../nbs/api/training/03_loop.ipynb #61a4c005
 class _Crops:
     "The predictors of a method, of several views of each image."
     def __init__(self, method, crops): self.method,self.crops = method,crops
