@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CROPS', 'NETS', 'check_images', 'SameConv', 'same_conv', 'keras_init', 'Block', 'wrn', 'patch_basis', 'Whiten',
-           'fast_cnn', 'patch_covariance', 'whitening_filters', 'PatchWhitening', 'side_by_side', 'Conv3x3', 'GELU',
+           'side_by_side', 'Conv3x3', 'fast_cnn', 'patch_covariance', 'whitening_filters', 'PatchWhitening', 'GELU',
            'ScaledLinear', 'airbench', 'check_crops', 'multi_crop', 'small_cnn', 'mlp', 'resnet50',
            'inception_resnet_v2', 'looks_at_images', 'net_maker', 'with_head']
 
@@ -154,6 +154,52 @@ class Whiten(nn.Module):
         z = F.conv2d(x, self.weight)
         return torch.cat([z, z.abs()], 1)
 
+# %% ../nbs/api/01_nets.ipynb #1e523dd4
+def side_by_side(
+    x:Tensor,  # `[b, C, h, w]`
+)->Tensor:     # `[1, C, h, b(w+1)]`, channels last in memory
+    "All images in one long row, each followed by a column of zeros."
+    b,C,h,w = x.shape
+    row = x.new_zeros(h, b, w+1, C)
+    row[:, :, :w] = x.permute(2, 0, 3, 1)
+    return row.view(1, h, b*(w+1), C).permute(0, 3, 1, 2)
+
+class _RowGradient(torch.autograd.Function):
+    "A 3x3 convolution; the gradient of its kernel is that of one wide image."
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return F.conv2d(x, w, padding=1)
+
+    @staticmethod
+    def backward(ctx, g):
+        x,w = ctx.saved_tensors
+        dx,_ = _conv_gradients(g, x, w, (True, False)) if ctx.needs_input_grad[0] else (None, None)
+        _,dw = _conv_gradients(side_by_side(g), side_by_side(x), w, (False, True))
+        return dx,dw
+
+def _conv_gradients(g, x, w, wanted):
+    "Gradients of a 3x3 convolution by its input and its kernel, those that are wanted."
+    geometry = (1, 1), (1, 1), (1, 1), False, (0, 0), 1
+    dx,dw,_ = torch.ops.aten.convolution_backward(g, x, w, None, *geometry, (*wanted, False))
+    return dx,dw
+
+# %% ../nbs/api/01_nets.ipynb #7669c80a
+class Conv3x3(nn.Conv2d):
+    "A 3x3 convolution without bias; small images in bfloat16 on a CPU learn by `side_by_side`."
+    def __init__(self,
+        ci:int,  # channels in
+        co:int,  # channels out
+    ):
+        super().__init__(ci, co, 3, padding=1, bias=False)
+
+    def forward(self,
+        x:Tensor,  # `[b, ci, h, w]`
+    )->Tensor:     # `[b, co, h, w]`
+        is_slow = x.dtype==torch.bfloat16 and x.device.type=='cpu' and x.shape[-1]<=8
+        if not is_slow or not torch.is_grad_enabled(): return super().forward(x)
+        return _RowGradient.apply(x, self.weight.to(x.dtype))
+
 # %% ../nbs/api/01_nets.ipynb #fefbab0e
 def fast_cnn(
     n_out:int,    # width of the last layer
@@ -219,52 +265,6 @@ class PatchWhitening(nn.Module):
         x:Tensor,  # normalised images `[b, C, H, W]`
     )->Tensor:     # `[b, 8C, H-1, W-1]`
         return F.conv2d(x, self.weight, self.bias)
-
-# %% ../nbs/api/01_nets.ipynb #26462fa6
-def side_by_side(
-    x:Tensor,  # `[b, C, h, w]`
-)->Tensor:     # `[1, C, h, b(w+1)]`, channels last in memory
-    "All images in one long row, each followed by a column of zeros."
-    b,C,h,w = x.shape
-    row = x.new_zeros(h, b, w+1, C)
-    row[:, :, :w] = x.permute(2, 0, 3, 1)
-    return row.view(1, h, b*(w+1), C).permute(0, 3, 1, 2)
-
-class _RowGradient(torch.autograd.Function):
-    "A 3x3 convolution; the gradient of its kernel is that of one wide image."
-    @staticmethod
-    def forward(ctx, x, w):
-        ctx.save_for_backward(x, w)
-        return F.conv2d(x, w, padding=1)
-
-    @staticmethod
-    def backward(ctx, g):
-        x,w = ctx.saved_tensors
-        dx,_ = _conv_gradients(g, x, w, (True, False)) if ctx.needs_input_grad[0] else (None, None)
-        _,dw = _conv_gradients(side_by_side(g), side_by_side(x), w, (False, True))
-        return dx,dw
-
-def _conv_gradients(g, x, w, wanted):
-    "Gradients of a 3x3 convolution by its input and its kernel, those that are wanted."
-    geometry = (1, 1), (1, 1), (1, 1), False, (0, 0), 1
-    dx,dw,_ = torch.ops.aten.convolution_backward(g, x, w, None, *geometry, (*wanted, False))
-    return dx,dw
-
-# %% ../nbs/api/01_nets.ipynb #a773a9a9
-class Conv3x3(nn.Conv2d):
-    "A 3x3 convolution without bias; small images in bfloat16 on a CPU learn by `side_by_side`."
-    def __init__(self,
-        ci:int,  # channels in
-        co:int,  # channels out
-    ):
-        super().__init__(ci, co, 3, padding=1, bias=False)
-
-    def forward(self,
-        x:Tensor,  # `[b, ci, h, w]`
-    )->Tensor:     # `[b, co, h, w]`
-        is_slow = x.dtype==torch.bfloat16 and x.device.type=='cpu' and x.shape[-1]<=8
-        if not is_slow or not torch.is_grad_enabled(): return super().forward(x)
-        return _RowGradient.apply(x, self.weight.to(x.dtype))
 
 # %% ../nbs/api/01_nets.ipynb #c78568f5
 class GELU(nn.Module):
