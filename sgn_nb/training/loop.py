@@ -215,7 +215,7 @@ def fit(
             run.end_steps(epoch)
             with accelerator.autocast():
                 scores = evaluate_all(method, due_splits(evals, epoch, optimisation), watch)
-                if epoch+1==epochs: scores = evaluate_crops(method, evals, optimisation.crops) | scores
+                if epoch+1==epochs: scores |= evaluate_crops(method, evals, optimisation.crops)
             row = run.end_epoch(epoch, scores)
             bar.set_postfix(_headline(row))
             if on_epoch: on_epoch(row)
