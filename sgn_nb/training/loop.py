@@ -77,7 +77,7 @@ def parameter_groups(
     method,        # asked for its `groups()` and its layers
     optimisation,  # an `Optimisation`, or a whole `Spec`
 )->list:           # optimiser groups
-    "A method's groups, cut where parameters of normalisation layers have a rate or decay of their own."
+    "A method's groups, cut where normalisation layers have a rate or decay of their own."
     o = optimisation
     layers = [m for m in method.modules() if 'Norm' in type(m).__name__]
     norms = {p for m in layers for p in m.parameters(recurse=False)}
