@@ -60,12 +60,16 @@ class Optimisation:
     weight_decay:float = knob(5e-4, 'weight decay on all parameters', 0)
     decay_norms:bool = knob(True, 'weight decay on scales and shifts, too',
                             scope='normalisation layers')
+    bias_lr:float = knob(1., 'learning rate of shifts, as a multiple of `lr`', 1,
+                         scope='normalisation layers')
     schedule:str = knob('constant', 'learning rate over time, one of `SCHEDULES`')
     accumulate:int = knob(1, 'pieces that a batch is computed in, one after the other', 1)
     test_every:int = knob(1, 'score the test set every so many epochs, and the last', 1)
     eval_share:float = knob(.05, 'scoring may take this share of the work of training: splits are '
                                  'scored every so many epochs, and after the last; from 1 on after '
                                  'every epoch', 0)
+    crops:str = knob('none', 'score the test set at the end by several views of each image, too: '
+                             'one of `CROPS`', scope='images')
 
     def __post_init__(self): check_fields(self)
 
@@ -93,6 +97,7 @@ class Spec(Optimisation):
     drop_last:bool = knob(True, 'leave out the short last batch')
     pad:int = knob(1, 'shift images by up to so many pixels', 0)
     flip:bool = knob(False, 'mirror half of the images')
+    alternate:bool = knob(False, 'mirror each image in every other epoch')
     mixup:bool = knob(False, 'mix each example with another one of its batch')
     precision:str = knob('fp32', 'precision of the networks: fp32, bf16 or fp16')
     seed:int = knob(0, 'seed of noise, split, initial weights and batches', 0, 2**63)

@@ -25,12 +25,12 @@ from tqdm import tqdm
 from .label_report import label_report
 from ..base.parallel import adapt_threads, keep_threads
 from ..training.checkpoint import Checkpoint
-from ..data.batches import evaluation_batches
+from ..data.batches import evaluation_batches, sample_inputs
 from ..data.examples import Data, Examples, from_arrays, split
 from ..experiments.plans import make_plan
 from ..base.files import atomic_write
 from ..methods.registry import method_class
-from ..nets import net_maker, with_head
+from ..nets import looks_at_images, net_maker, with_head
 from ..base.errors import raise_listing
 from ..experiments.runner import batches, fingerprints, stage_title
 from ..spec import Spec
@@ -263,10 +263,12 @@ def _plan(self:SGNClassifier, data, seed):
     return make_plan(spec, steps)
 
 @patch
-def _make_net(self:SGNClassifier, name):
+def _make_net(self:SGNClassifier, name, data=None):
     "`make_net(n_out)`: a known network, a backbone with a new head, or the user's own."
     is_named = self.net is None or isinstance(self.net, str)
-    if is_named: return net_maker(name, self.shape_)
+    if is_named:
+        images = sample_inputs(data) if data and looks_at_images(name) else None
+        return net_maker(name, self.shape_, images)
     if not isinstance(self.net, nn.Module): return self.net
     backbone = copy.deepcopy(self.net).cpu().eval()
     with torch.no_grad(): shape = backbone(torch.zeros(2, *self.shape_)).shape
@@ -313,7 +315,7 @@ def _train(self:SGNClassifier, data, last_fit):
     gpus = [accelerator.device] if accelerator.device.type=='cuda' else []
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
-        make_net = self._make_net(spec.net)
+        make_net = self._make_net(spec.net, data)
         method = method_class(spec.method)(make_net, data.K, data.train.y, **spec.settings)
         adapt_threads(method, self.shape_, spec.batch, accelerator.device)
         if last_fit: _take_over(method, self.classes_, self.shape_, *last_fit)

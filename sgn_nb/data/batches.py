@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'GPU_BLOCK', 'shift_flip', 'Augment', 'Moves', 'Memory', 'Disk', 'balanced_ids', 'Batches',
-           'SequentialBatches', 'evaluation_batches', 'mixup', 'Mixup']
+           'SequentialBatches', 'evaluation_batches', 'sample_inputs', 'mixup', 'Mixup']
 
 # %% ../../nbs/api/data/04_batches.ipynb #8cd16893
 import os
@@ -53,8 +53,9 @@ def shift_flip(
 @dataclass(frozen=True)
 class Augment:
     "What may happen to training images."
-    pad:int=0         # shift them by up to so many pixels
-    flip:bool=False   # mirror half of them
+    pad:int=0              # shift them by up to so many pixels
+    flip:bool=False        # mirror half of them
+    alternate:bool=False   # mirror each in every other epoch; `flip` has then no say
 
 class Moves(NamedTuple):
     "What happens to the images in an epoch."
@@ -83,7 +84,8 @@ class Memory:
         augment=Augment(),   # what may happen to images
     ):
         if augment!=Augment() and x.dim()!=4:
-            raise ValueError(f'pad and flip are for images, got inputs of shape {list(x.shape)}')
+            raise ValueError('pad, flip and alternate are for images, '
+                             f'got inputs of shape {list(x.shape)}')
         self.x,self.pad = x,augment.pad
         self.room = 2*self.pad                     # offsets of crops are 0..room
         self.is_augmented = augment!=Augment()
@@ -302,8 +304,19 @@ def draw(self:Batches,
     if self.balanced: order = balanced_ids(self.y.cpu(), self.balanced, self.K, rng)
     else: order = torch.randperm(n, generator=rng)
     offsets = torch.randint(0, self.inputs.room+1, (2, n), generator=rng)
-    mirror = torch.rand(n, generator=rng) < .5*self.augment.flip
+    mirror = self._alternating(e) if self.augment.alternate else self._by_chance(rng)
     return order,Moves(*offsets, mirror)
+
+@patch
+def _by_chance(self:Batches, rng):
+    "Mirror half of the images, or none."
+    return torch.rand(len(self.y), generator=rng) < .5*self.augment.flip
+
+@patch
+def _alternating(self:Batches, e):
+    "Mirror those that were not mirrored in the epoch before; in the first it is left to chance."
+    first = torch.rand(len(self.y), generator=generator(self.seed, 'mirror')) < .5
+    return first if e%2==0 else ~first
 
 # %% ../../nbs/api/data/04_batches.ipynb #ed6d241c
 @patch
@@ -353,6 +366,16 @@ def evaluation_batches(
     "Every example of a split once, in order, as it is."
     inputs = _inputs(data, examples.x, device)
     return SequentialBatches(inputs, examples.y.to(device), batch)
+
+def sample_inputs(
+    data:Data,     # whose training inputs are looked at
+    n:int=2000,    # how many of them, at most
+)->Tensor:         # `[n, ...]`, normalised, on the CPU
+    "Training inputs as a network will see them, evenly spaced: for networks that look at some."
+    chosen = min(n, len(data.train))
+    ids = torch.linspace(0, len(data.train)-1, chosen).long()
+    inputs = _inputs(data, data.train.x, 'cpu')
+    return torch.cat(list(inputs.read(ids.split(inputs.default_batch))))
 
 @patch
 def sequential(self:Batches,

@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from ..base.errors import lookup
 from ..methods.registry import method_class
-from ..nets import NETS
+from ..nets import CROPS, NETS
 from ..data.noise import Noise
 from ..spec import Spec
 from ..training.loop import PRECISIONS, SCHEDULES
@@ -33,6 +33,7 @@ def check_spec(
     "Names that exist, settings that the method takes; otherwise a `ValueError` that says which."
     method_class(spec.method).resolve(1, 1, **spec.settings)
     lookup('net', spec.net, NETS)
+    lookup('crops', spec.crops, CROPS)
     lookup('precision', spec.precision, PRECISIONS)
     lookup('schedule', spec.schedule, SCHEDULES)
     Noise.parse(spec.noise)

@@ -60,6 +60,7 @@ def reported(self:Record,
 )->str:                # a predictor's name
     "Whom tables report: the last predictor of the method (SGN: `ema`, Co-teaching: `mean`)."
     names = self.predictors(f'{split}_acc')
+    names = [n for n in names if '.' not in n]         # never by several views of an image: `ema.six`
     if not names: raise ValueError(f'record {self.id} has no {split} accuracy')
     return names[-1]
 

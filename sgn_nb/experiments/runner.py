@@ -13,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 import torch
 from ..training.checkpoint import Checkpoint
-from ..data.batches import Augment, Batches, Mixup, evaluation_batches
+from ..data.batches import Augment, Batches, Mixup, evaluation_batches, sample_inputs
 from ..data.examples import corrupt, pixel_hash, split
 from ..data.sources import load_data, train_size
 from .plans import Plan, check_spec, make_plan
 from ..methods.registry import method_class
-from ..nets import net_maker
+from ..nets import check_crops, looks_at_images, net_maker
 from ..data.noise import label_hash, realised_rate
 from ..base.distributed import barrier, broadcast, rank
 from ..base.parallel import adapt_threads, keep_threads
@@ -56,7 +56,7 @@ def batches(
     device='cpu',  # where they live
 )->tuple:          # training batches; `{'val': ..., 'test': ...}`
     "Training batches, shuffled, shifted and perhaps mixed; evaluation batches, in order and whole."
-    augment = Augment(spec.pad, spec.flip)
+    augment = Augment(spec.pad, spec.flip, spec.alternate)
     train = Batches(data, data.train, spec.batch, spec.seed, spec.drop_last, augment, device,
                     spec.balanced)
     if spec.mixup: train = Mixup(train, data.K)
@@ -176,7 +176,10 @@ def make_method(
     "What a run starts from."
     spec = plan.spec
     torch.manual_seed(spec.seed)
-    make_net = net_maker(spec.net, data.train.x.shape[1:])
+    shape = data.train.x.shape[1:]
+    check_crops(spec.crops, shape)
+    images = sample_inputs(data) if looks_at_images(spec.net) else None
+    make_net = net_maker(spec.net, shape, images)
     return method_class(spec.method)(make_net, data.K, data.train.y, **spec.settings)
 
 def load_trained(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'SCHEDULES', 'make_accelerator', 'native_precision', 'set_rates', 'parameter_groups', 'make_optimiser',
-           'evaluate_all', 'scoring_intervals', 'due_splits', 'explain_memory', 'fit', 'check_training', 'fit_together',
-           'compile_networks', 'is_compiled']
+           'evaluate_all', 'evaluate_crops', 'scoring_intervals', 'due_splits', 'explain_memory', 'fit',
+           'check_training', 'fit_together', 'compile_networks', 'is_compiled']
 
 # %% ../../nbs/api/training/04_loop.ipynb #2e3b315a
 import math
@@ -23,6 +23,7 @@ from .metrics import EpochStats, evaluate
 from ..base.errors import lookup
 from ..base.distributed import (
     PATIENCE, check_shards, is_launched, leave_group_at_exit, rank, world_size)
+from ..nets import multi_crop
 
 # %% ../../nbs/api/training/04_loop.ipynb #cf68e0f0
 PRECISIONS = {'fp32': 'no', 'bf16': 'bf16', 'fp16': 'fp16'}
@@ -78,23 +79,29 @@ def set_rates(
         scheduled = group.get('scheduled', True)
         group['lr'] = group['initial_lr']*(factor if scheduled else 1)
 
-# %% ../../nbs/api/training/04_loop.ipynb #837ebe89
+# %% ../../nbs/api/training/04_loop.ipynb #eca0ca6d
 def parameter_groups(
-    method,                 # asked for its `groups()` and its layers
-    decay_norms:bool=True,  # scales and shifts of normalisation layers decay, too
-)->list:                    # optimiser groups
-    "A method's groups; norms that are not to decay stand in groups of their own."
-    if decay_norms: return method.groups()
+    method,        # asked for its `groups()` and its layers
+    optimisation,  # an `Optimisation`, or a whole `Spec`
+)->list:           # optimiser groups
+    "A method's groups, cut where normalisation layers have a rate or decay of their own."
+    o = optimisation
     layers = [m for m in method.modules() if 'Norm' in type(m).__name__]
     norms = {p for m in layers for p in m.parameters(recurse=False)}
+    shifts = {m.bias for m in layers}
     groups = []
     for group in method.groups():
-        decaying = [p for p in group['params'] if p not in norms]
-        exempt = [p for p in group['params'] if p in norms]
-        groups.append(group | {'params': decaying})
-        groups.append(group | {'params': exempt, 'weight_decay': 0.})
-    return [g for g in groups if g['params']]
+        lr,decay = group.get('lr', o.lr),group.get('weight_decay', o.weight_decay)
+        parts = {}                                               # rate, decay -> parameters
+        for p in group['params']:
+            factor = o.bias_lr if p in shifts else 1.
+            own_decay = decay if o.decay_norms or p not in norms else 0.
+            parts.setdefault((lr*factor, own_decay/factor), []).append(p)
+        for (rate,own_decay),params in parts.items():
+            groups.append(group | {'params': params, 'lr': rate, 'weight_decay': own_decay})
+    return groups
 
+# %% ../../nbs/api/training/04_loop.ipynb #837ebe89
 def make_optimiser(
     method,           # asked for its `groups()`
     optimisation,     # an `Optimisation`, or a whole `Spec`
@@ -102,7 +109,7 @@ def make_optimiser(
 ):                    # a `torch.optim.SGD`, whose groups know their `initial_lr`
     "Gradient descent with momentum, as the paper has it."
     o = optimisation
-    groups = parameter_groups(method, o.decay_norms)
+    groups = parameter_groups(method, o)
     way = {'fused': True} if fused else {'foreach': True}
     optimiser = torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov,
                                 weight_decay=o.weight_decay, **way)
@@ -127,6 +134,26 @@ def evaluate_all(
     for name,predict in predictors.items():
         scores[f'watch/{name}'] = [rounded(row) for row in predict(watch).tolist()]
     return scores
+
+# %% ../../nbs/api/training/04_loop.ipynb #61a4c005
+class _Crops:
+    "The predictors of a method, of several views of each image."
+    def __init__(self, method, crops): self.method,self.crops = method,crops
+    def eval(self):
+        self.method.eval()
+        return self
+    def predictors(self):
+        named = self.method.predictors().items()
+        return {f'{name}.{self.crops}': multi_crop(predict, self.crops) for name,predict in named}
+
+def evaluate_crops(
+    method,      # asked for its `predictors()`
+    evals:dict,  # split name -> batches
+    crops:str,   # one of `CROPS`
+)->dict:         # `{'test_acc/net.six': ...}`; nothing if crops are `none`, or without a test set
+    "Score every predictor on the test set, by several views of each image."
+    if crops=='none' or 'test' not in evals: return {}
+    return evaluate_all(_Crops(method, crops), {'test': evals['test']})
 
 # %% ../../nbs/api/training/04_loop.ipynb #310c6f99
 def _networks(method):
@@ -243,6 +270,7 @@ def fit(
             with accelerator.autocast():
                 due = due_splits(method, train, evals, epoch, optimisation)
                 scores = evaluate_all(method, due, watch)
+                if epoch+1==epochs: scores |= evaluate_crops(method, evals, optimisation.crops)
             row = run.end_epoch(epoch, scores)
             bar.set_postfix(_headline(run.curve))
             if on_epoch: on_epoch(row)
