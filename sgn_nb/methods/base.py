@@ -146,6 +146,7 @@ class Method(nn.Module):
     "A way to learn from noisy labels: owns its networks, says what to minimise, how to predict."
     label = None         # what figures and tables call it
     citation = None      # its source, for a reference list
+    links = {}           # `paper` and `code` -> where they are, for a reference list
     colour = None        # its lines in figures; None: the next of a cycle
     ranges = {}          # setting -> `Range` or `Choice`
     presets = {}         # value of the setting `preset` -> settings that it stands for

@@ -91,6 +91,8 @@ class HET(Method):
     colour = '#8c6d31'
     citation = ('M. Collier, B. Mustafa, E. Kokiopoulou, R. Jenatton, J. Berent. Correlated '
                 'Input-Dependent Label Noise in Large-Scale Image Classification. CVPR 2021.')
+    links = {'paper': 'https://arxiv.org/abs/2105.10305',
+             'code': 'https://github.com/google/uncertainty-baselines'}
     ranges = {'R':   Range(1),
               'tau': Range(0, open='low', search=(.5, 5., 'log')),
               'S':   Range(1)}
@@ -178,6 +180,8 @@ class LN(Method):
     colour = '#17becf'
     citation = ('E. Englesson, A. Mehrpanah, H. Azizpour. '
                 'Logistic-Normal Likelihoods for Heteroscedastic Label Noise. TMLR 2023.')
+    links = {'paper': 'https://arxiv.org/abs/2304.02849',
+             'code': 'https://github.com/ErikEnglesson/Logistic-Normal'}
     ranges = {'gamma': Range(0, 1, open='low', search=(.001, .6, 'log'))}
     def __init__(self,
         make_net,        # `make_net(n_out) -> nn.Module`

@@ -32,6 +32,7 @@ class LS(Method):
     colour = '#ff7f0e'
     citation = ('C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna. '
                 'Rethinking the Inception Architecture for Computer Vision. CVPR 2016.')
+    links = {'paper': 'https://arxiv.org/abs/1512.00567'}
     ranges = {'gamma': Range(0, 1, search=(.05, .6))}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
@@ -53,6 +54,7 @@ class GCE(Method):
     colour = '#1f77b4'
     citation = ('Z. Zhang, M. Sabuncu. Generalized Cross Entropy Loss for Training '
                 'Deep Neural Networks with Noisy Labels. NeurIPS 2018.')
+    links = {'paper': 'https://arxiv.org/abs/1805.07836'}
     ranges = {'q': Range(0, 1, open='low', search=(.1, 1.))}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
@@ -86,6 +88,8 @@ class NAN(Method):
     colour = '#2ca02c'
     citation = ('P. Chen, G. Chen, J. Ye, J. Zhao, P.-A. Heng. Noise against Noise: '
                 'Stochastic Label Noise Helps Combat Inherent Label Noise. ICLR 2021.')
+    links = {'paper': 'https://openreview.net/forum?id=80FMcTSZ6J0',
+             'code': 'https://github.com/chenpf1025/SLN'}
     ranges = {'sigma': Range(0, search=(.1, 1.))}
     def __init__(self,
         make_net,          # `make_net(n_out) -> nn.Module`
@@ -142,6 +146,8 @@ class Forward(Method):
     colour = '#9467bd'
     citation = ('G. Patrini, A. Rozza, A. Menon, R. Nock, L. Qu. Making Deep Neural Networks '
                 'Robust to Label Noise: a Loss Correction Approach. CVPR 2017.')
+    links = {'paper': 'https://arxiv.org/abs/1609.03683',
+             'code': 'https://github.com/giorgiop/loss-correction'}
     def __init__(self,
         make_net,                   # `make_net(n_out) -> nn.Module`
         K:int,                      # number of classes, >= 2

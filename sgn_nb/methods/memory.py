@@ -20,6 +20,8 @@ class ELR(Method):
     colour = '#7f7f7f'
     citation = ('S. Liu, J. Niles-Weed, N. Razavian, C. Fernandez-Granda. Early-Learning '
                 'Regularization Prevents Memorization of Noisy Labels. NeurIPS 2020.')
+    links = {'paper': 'https://arxiv.org/abs/2007.00151',
+             'code': 'https://github.com/shengliu66/ELR'}
     ranges = {'beta': Range(0, 1, search=(.5, .95)),
               'lam':  Range(0, search=(1., 10., 'log'))}
     def __init__(self,
@@ -51,6 +53,8 @@ class SOP(Method):
     colour = '#bcbd22'
     citation = ('S. Liu, Z. Zhu, Q. Qu, C. You. '
                 'Robust Training under Label Noise by Over-parameterization. ICML 2022.')
+    links = {'paper': 'https://arxiv.org/abs/2202.14026',
+             'code': 'https://github.com/shengliu66/SOP'}
     ranges = {'lr_u': Range(0, search=(.1, 10., 'log')),
               'lr_v': Range(0, search=(1., 100., 'log')),
               'norm': Choice(('batch', 'row'), searchable=True)}
@@ -112,6 +116,7 @@ class NAL(Method):
     colour = '#5254a3'
     citation = ('Y. Lu, Y. Bo, W. He. Noise Attention Learning: Enhancing Noise '
                 'Robustness by Gradient Scaling. NeurIPS 2022.')
+    links = {'paper': 'https://openreview.net/forum?id=yfNSUQ3yRo'}
     ranges = {'momentum': Range(0, 1, search=(.9, .995)),
               'start':    Range(0),
               'every':    Range(1),

@@ -48,6 +48,8 @@ class CoTeaching(Method):
     citation = ('B. Han, Q. Yao, X. Yu, G. Niu, M. Xu, W. Hu, I. Tsang, M. Sugiyama. Co-teaching: '
                 'Robust Training of Deep Neural Networks with Extremely Noisy Labels. '
                 'NeurIPS 2018.')
+    links = {'paper': 'https://arxiv.org/abs/1804.06872',
+             'code': 'https://github.com/bhanML/Co-teaching'}
     ranges = {'forget_rate': Range(0, 1, open='high', search=(.1, .5)),
               'warm_up': Range(0, search=(2., 20.))}
     whole_batch = True

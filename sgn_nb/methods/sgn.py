@@ -30,6 +30,8 @@ class SGN(Method):
     colour = '#c44e52'
     citation = ('E. Englesson, H. Azizpour. Robust Classification via Regression for Learning '
                 'with Noisy Labels. ICLR 2024.')
+    links = {'paper': 'https://openreview.net/forum?id=wfgZc3IMqo',
+             'code': 'https://github.com/ErikEnglesson/SGN'}
     ranges = {'gamma': Range(0, 1, open='low', search=(.001, .1, 'log')),
               'alpha': Range(0, 1, search=(.8, .995)),
               'beta': Range(0, 1, open='high'),
