@@ -176,7 +176,7 @@ def thirteen(tmp_path_factory):
     above, line, below = [words[1:] for words in DIFF.splitlines()]
     def one_cell(cells): cells[-1:-1] = [nbformat.v4.new_code_cell(c) for c in (METHOD, LAW)]
     def one_line(cells):
-        registry, = [c for c in cells if c.source.startswith('#| export\nMETHODS')]
+        registry, = [c for c in cells if c.source.startswith('#| exports\nMETHODS')]
         assert f'{above}\n{below}' in registry.source
         registry.source = registry.source.replace(above, f'{above}\n{line}')
     edit(copy/'nbs/api/methods/01_loss.ipynb', one_cell)
