@@ -26,7 +26,7 @@ runner.Checkpoint = partial(runner.Checkpoint, every=float(save_every))
 record = runner.run(Spec(**json.loads(spec)), out, device='cpu')
 assert load_records(out) == [record]
 '''
-SMALL = dict(n_train=200, batch=30, watch=3, net='mlp', epochs=12)      # 72 steps
+SMALL = dict(n_train=200, batch=30, watch=3, net='mlp', epochs=12, eval_share=1)  # 72 steps
 CASES = {m: dict(method=m) for m in ('ce', 'sgn', 'elr')}              # elr remembers every example
 CASES['forward'] = dict(method='forward', epochs=4)                    # two trainings
 CASES['sgn_cnn'] = dict(method='sgn', net='small_cnn', epochs=4)

@@ -65,7 +65,7 @@ def train(name, mixed=False, net=None, epochs=2):
     torch.manual_seed(0)
     method = METHODS[name](make_net, data.K, data.train.y, **settings)
     if name == 'coteaching': method.settings.warm_up = 1.  # so that something is left out
-    optimisation = Optimisation(epochs=epochs, lr=.02)
+    optimisation = Optimisation(epochs=epochs, lr=.02, eval_share=1)
     for stage in method.stages(batches.sequential(50)):
         examples = Mixup(batches, data.K) if mixed else batches
         results = fit(stage, examples, evals, optimisation, make_accelerator('cpu'))

@@ -414,9 +414,8 @@ def driver_version():
     return lines[0] if lines and not answer.returncode else None
 
 def _gpu():
-    "Of the GPU: versions, precision, and the most memory that the run has held."
-    cudnn = torch.backends.cudnn.version()
-    versions = {'cuda': torch.version.cuda, 'cudnn': cudnn, 'driver': driver_version()}
+    "Of the GPU: versions, precision, and the most memory that the run has held, bytes."
+    versions = {'cuda': torch.version.cuda, 'driver': driver_version()}
     return versions | {'tf32': tf32_allowed(), 'gpu_memory': torch.cuda.max_memory_allocated()}
 
 # %% ../../nbs/api/experiments/01_records.ipynb #e77023d1

@@ -26,7 +26,8 @@ from .records import (
     Record, environment, find_record, load_record, save_record, thin)
 from ..spec import Spec, epoch_steps
 from ..training.graphs import lockstep
-from ..training.loop import compile_networks, fit, fit_together, make_accelerator
+from ..training.loop import (
+    compile_networks, fit, fit_together, is_compiled, make_accelerator)
 
 # %% ../../nbs/api/experiments/02_runner.ipynb #511424ab
 def prepare(
@@ -112,7 +113,7 @@ def run(
             on_epoch=on_epoch, progress=title)
         for name,s in result['seconds'].items(): seconds[name] += s
     env = environment(device, seconds)
-    if compile: env['compiled'] = True
+    if compile: env['compiled'] = is_compiled(stage)
     if result['graph']: env['graph'] = True
     if together>1: env['together'] = together
     record = as_record(plan, data, method, hashes, ids, result['curve'], env)

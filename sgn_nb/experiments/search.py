@@ -72,7 +72,7 @@ def read_search(
     return Search(Path(path).stem, specs_of(top, locate), trials, fields)
 
 # %% ../../nbs/api/experiments/04_search.ipynb #0d1809b6
-_NOT_SEARCHED = ('seed', 'n_train', 'watch', 'accumulate', 'test_every')
+_NOT_SEARCHED = ('seed', 'n_train', 'watch', 'accumulate', 'test_every', 'eval_share')
 
 def _check_range(name, v, place):
     "A `ValueError` where a field cannot be searched, or not in this range."

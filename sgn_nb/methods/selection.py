@@ -9,7 +9,7 @@ __all__ = ['forget_share', 'small_loss', 'CoTeaching']
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from .base import Method, Range, Step, predicted_classes
+from .base import Method, Range, Step, call_at_once, predicted_classes
 from ..base.distributed import all_gather, all_reduce_sum, shard, world_size
 
 # %% ../../nbs/api/methods/04_selection.ipynb #9ae3b097
@@ -59,7 +59,7 @@ class CoTeaching(Method):
         warm_up:float=10.,      # epochs over which it rises from 0, >= 0
     ):
         super().__init__(make_net, K, y, forget_rate=forget_rate, warm_up=warm_up)
-        self.net2 = make_net(self.n_out(K))
+        self.net2 = call_at_once(make_net(self.n_out(K)))
         pairs = list(zip(self.net.parameters(), self.net2.parameters()))
         if pairs and all(torch.equal(p, q) for p,q in pairs):
             raise ValueError('make_net must start from other weights at each call, '

@@ -41,7 +41,7 @@ def backward(
     loss,          # a scalar
     pieces:int=1,  # of the step, each with a loss
 ):
-    "Add the gradient of a piece's share of the loss; nothing is divided by one, nor scaled for nothing."
+    "Add the gradient of a piece's share of the loss; nothing is divided by one."
     if pieces>1: loss = loss/pieces
     if accelerator.scaler: loss = accelerator.scaler.scale(loss)
     loss.backward()
@@ -70,7 +70,7 @@ def compile_in_place(
     mode,        # one of `torch.compile`'s, or `None`
     on_failure,  # called with what the compiler raised, when the plain network does not raise as well
 ):
-    "Compile a network when it is first called in training; where that fails, the plain one takes the call."
+    "Compile a network at its first call in training; where that fails, the plain one takes it."
     fast = torch.compile(_own_code(net), mode=mode)
     def call(*args, **kwargs):
         if not net.training: return net._call_impl(*args, **kwargs)
@@ -82,7 +82,7 @@ def compile_in_place(
     net._compiled_call_impl = call
 
 def _own_code(net):
-    "The network as a function whose code is its own, so that no other network uses up its programs."
+    "The network as a function whose code is its own: no other network uses up its programs."
     def plain(*args, **kwargs):
         if not torch.compiler.is_compiling():
             raise RuntimeError('PyTorch has given up, as it does after inputs of too many shapes')

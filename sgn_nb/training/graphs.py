@@ -45,29 +45,30 @@ class DeviceStep:
         return *shapes,self.branch()
 
 # %% ../../nbs/api/training/03_graphs.ipynb #0a1d0e93
-def _gpu_generator():
-    "PyTorch's generator of this process's GPU; None where there is none."
-    if not torch.cuda.is_available(): return None
-    torch.cuda.init()
-    generators = torch.cuda.default_generators
-    return generators[torch.cuda.current_device()] if generators else None
+def _gpu_state():
+    "A copy of the state of the GPU's generator; None where there is none."
+    if torch.cuda.is_available(): torch.cuda.init()
+    if not torch.cuda.default_generators: return None
+    return _gpu_generator().clone_state()
+
+def _gpu_generator(): return torch.cuda.default_generators[torch.cuda.current_device()]
 
 @dataclass
 class RandomState:
-    "States of PyTorch's generators, and a number of threads: those of the process in the `with` block."
+    "States of generators, and a number of threads: those of the process in a `with` block."
     cpu:torch.Tensor  # of the CPU's generator
     gpu:object        # `torch.Generator`, a state of the GPU's; None where there is none
     threads:int       # of PyTorch
 
     def swap(self):
         "What was kept is the process's, and the other way round."
-        kept,threads,gpu = self.cpu,self.threads,_gpu_generator()
+        kept,threads = self.cpu,self.threads
         self.cpu,self.threads = torch.get_rng_state(),torch.get_num_threads()
         torch.set_rng_state(kept)
         if threads!=self.threads: torch.set_num_threads(threads)
-        if gpu is None: return
-        outside = gpu.graphsafe_get_state()
-        gpu.graphsafe_set_state(self.gpu)
+        if self.gpu is None: return
+        outside = _gpu_generator().graphsafe_get_state()
+        _gpu_generator().graphsafe_set_state(self.gpu)
         self.gpu = outside
 
     def copy(self):
@@ -79,8 +80,7 @@ class RandomState:
 
 def random_state()->RandomState:  # a copy of the process's
     "What a training draws that begins now."
-    gpu = _gpu_generator()
-    return RandomState(torch.get_rng_state(), gpu and gpu.clone_state(), torch.get_num_threads())
+    return RandomState(torch.get_rng_state(), _gpu_state(), torch.get_num_threads())
 
 # %% ../../nbs/api/training/03_graphs.ipynb #77e40d77
 class Training:
@@ -133,7 +133,7 @@ def call_all(
 
 def advance(
     trainings:list,  # of `Training`, not yet begun
-    take=call_all,   # `take(trainings)` takes the steps that they wait for: `call_all`, or a `Recorder`
+    take=call_all,   # `take(trainings)` returns their steps' outcomes: `call_all`, or a `Recorder`
 ):
     "Drive trainings in lockstep, until each has ended with a result or an error."
     try:
@@ -250,31 +250,31 @@ class Recorder:
         rehearsals:int=3,  # steps of a kind before it is recorded
     ):
         self.rehearsals = rehearsals
-        self.trainings,self.graphs = [],None
+        self.steps,self.graphs = [],None
         self.is_plain = False               # has recording failed?
 
     def __call__(self,
         trainings:list,  # that wait for their steps
     )->list:             # the steps' outcomes
-        if trainings!=self.trainings: self._start(trainings)
+        steps = [t.step for t in trainings]
+        if steps!=self.steps: self._start(steps)
         if self.graphs is None: return call_all(trainings)
-        kind = tuple(t.step.kind() for t in trainings)
+        kind = tuple(s.kind() for s in steps)
         if kind in self.recordings: return self._replay(*self.recordings[kind])
         self.seen[kind] += 1
-        if self.seen[kind]>self.rehearsals: return self._record(kind)
+        if self.seen[kind]>self.rehearsals: return self._record(kind, trainings)
         outcomes = self.graphs.call([t.call for t in trainings])
         return clone_all(outcomes)          # for our stream: the others use their memory again
 
-    def _start(self, trainings):
-        "Other trainings than the last time: nothing of theirs is recorded."
-        self.trainings,self.graphs = trainings,None
+    def _start(self, steps):
+        "Other trainings or stages than the last time: nothing of theirs is recorded."
+        self.steps,self.graphs = steps,None
         self.recordings,self.seen = {},Counter()
-        steps = [t.step for t in trainings]
         on_gpu = all(CudaGraphs.is_for(s.batch[0].device) for s in steps)
         if self.is_plain or not on_gpu: return
         obstacles = [s.obstacle for s in steps if s.obstacle]
         if obstacles: self._stay_plain(obstacles[0])
-        else: self.graphs = CudaGraphs(len(trainings))
+        else: self.graphs = CudaGraphs(len(steps))
 
     def _stay_plain(self, reason):
         "From now on steps run as they are."
@@ -284,16 +284,16 @@ class Recorder:
 
 # %% ../../nbs/api/training/03_graphs.ipynb #6bd54714
 @patch
-def _record(self:Recorder, kind):
+def _record(self:Recorder, kind, trainings):
     "Record the steps and replay them; or put things back, and call them as they are."
-    trainings = self.trainings
-    states = [t.random and t.random.copy() for t in trainings]
+    outside,states = random_state(),[t.random and t.random.copy() for t in trainings]
     generators = [t.random.gpu for t in trainings if t.random and t.random.gpu]
     try:
-        inputs = [StepInputs(t.step) for t in trainings]
+        inputs = [StepInputs(s) for s in self.steps]
         functions = [partial(t.within, v) for t,v in zip(trainings, inputs)]
         replay = self.graphs.record(functions, generators)
     except Exception as error:
+        outside.swap()
         for t,state in zip(trainings, states):
             t.random = state
             t.step.optimiser.zero_grad()
@@ -311,10 +311,9 @@ def _reason(error):
 @patch
 def _replay(self:Recorder, inputs, replay):
     "Today's numbers in, outcomes out."
-    steps = [t.step for t in self.trainings]
-    copy_all([v for k in inputs for v in k.batch], [v for s in steps for v in s.batch])
+    copy_all([v for k in inputs for v in k.batch], [v for s in self.steps for v in s.batch])
     for k in inputs: k.fill()
-    for s in steps: s.is_replayed = True
+    for s in self.steps: s.is_replayed = True
     return clone_all(replay())
 
 # %% ../../nbs/api/training/03_graphs.ipynb #9c567c5f

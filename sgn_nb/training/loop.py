@@ -41,6 +41,7 @@ def make_accelerator(
     # memories are the same in all processes; statistics are averaged once an epoch
     own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)
     cpu = device=='cpu' or shared_cpu
+    if torch.cuda.is_initialized(): torch.cuda.reset_peak_memory_stats()    # a record has the run's
     return Accelerator(cpu=cpu, mixed_precision=mixed, kwargs_handlers=[own_buffers])
 
 # %% ../../nbs/api/training/04_loop.ipynb #670077dd
@@ -94,13 +95,14 @@ def parameter_groups(
 def make_optimiser(
     method,           # asked for its `groups()`
     optimisation,     # an `Optimisation`, or a whole `Spec`
-    fused:bool=True,  # all weights in one call; not where a scaler stands between
+    fused:bool=True,  # all weights in one call; a few calls where a scaler stands between
 ):                    # a `torch.optim.SGD`, whose groups know their `initial_lr`
     "Gradient descent with momentum, as the paper has it."
     o = optimisation
     groups = parameter_groups(method, o.decay_norms)
+    way = {'fused': True} if fused else {'foreach': True}
     optimiser = torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov,
-                                weight_decay=o.weight_decay, fused=fused or None)
+                                weight_decay=o.weight_decay, **way)
     for group in optimiser.param_groups: group['initial_lr'] = group['lr']
     return optimiser
 
@@ -123,7 +125,7 @@ def evaluate_all(
         scores[f'watch/{name}'] = [rounded(row) for row in predict(watch).tolist()]
     return scores
 
-# %% ../../nbs/api/training/04_loop.ipynb #e29c3ab5
+# %% ../../nbs/api/training/04_loop.ipynb #310c6f99
 def _networks(method):
     "The children that have parameters: networks that learn, and averages of them."
     return [net for net in method.children() if any(True for _ in net.parameters())]
@@ -134,7 +136,7 @@ def _step_passes(method):
     return sum(3 if is_trained(net) else 1 for net in _networks(method))
 
 def _interval(passes, budget, epochs, start=1, stride=1):
-    "The first of `start`, `start+stride`, ... epochs between two scorings that keeps to the budget."
+    "The first of `start`, `start+stride`, ... epochs from one scoring to the next in the budget."
     n = start
     while n<epochs and math.ceil(epochs/n)*passes>budget: n += stride
     return n
@@ -297,7 +299,7 @@ def fit_together(
 # %% ../../nbs/api/training/04_loop.ipynb #81fda065
 def compile_networks(
     method,         # its networks are compiled in place, when they are first called in training
-    mode:str=None,  # of `torch.compile`, without CUDA graphs: `default`, `max-autotune-no-cudagraphs`; None: `default`
+    mode:str=None,  # of `torch.compile`, one without CUDA graphs; None: its default
 ):                  # the same method
     "Compile a method's networks; where that fails, a warning says why and they run as they are."
     if mode in ('reduce-overhead', 'max-autotune'):

@@ -33,7 +33,7 @@ def nll(
 
 # %% ../../nbs/api/training/01_metrics.ipynb #3dc7962e
 def _bin_sums(probs, y, bins):
-    "Examples, confidence and right predictions of each bin, `[3, bins+1]`: the last bin is of the wholly sure."
+    "Examples, confidence, right predictions of each bin, `[3, bins+1]`, the wholly sure last."
     confidence,predicted = probs.max(-1)
     b = (confidence*bins).long()
     member = b[:, None]==torch.arange(bins+1, device=b.device)
