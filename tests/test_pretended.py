@@ -35,7 +35,9 @@ def env(tmp_path_factory):
     if obstacle(): pytest.skip(f'no pretended GPU: {obstacle()}')
     return build(tmp_path_factory.mktemp('pretended'))
 
-@pytest.mark.parametrize('part', ['steps', 'graphs', 'resumed', 'front_doors'])
+LONG = [pytest.param(part, marks=pytest.mark.slow) for part in ('graphs', 'resumed', 'front_doors')]
+
+@pytest.mark.parametrize('part', ['steps', *LONG])
 def test_on_a_pretended_gpu(part, env):
     "The tests of a file, in a process that believes in the device."
     options = '-q', '--no-header', '--tb=short', '-p', 'no:cacheprovider'
