@@ -35,7 +35,9 @@ def env(tmp_path_factory):
     if obstacle(): pytest.skip(f'no pretended GPU: {obstacle()}')
     return build(tmp_path_factory.mktemp('pretended'))
 
-LONG = [pytest.param(part, marks=pytest.mark.slow) for part in ('graphs', 'resumed', 'front_doors')]
+def long_part(name): return pytest.param(name, marks=pytest.mark.slow)
+
+LONG = [long_part(name) for name in ('graphs', 'resumed', 'front_doors')]
 
 @pytest.mark.parametrize('part', ['steps', *LONG])
 def test_on_a_pretended_gpu(part, env):
