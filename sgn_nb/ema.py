@@ -29,7 +29,7 @@ class EMA(nn.Module):
     def __init__(self,
         net:nn.Module,      # copied with its present weights; never changed
         beta:float,         # share of the average kept at each step, in [0, 1); 0 follows at once
-        warmup:bool=False,  # keep less in the beginning: `min(beta, (1+s)/(10+s))` at update s = 0, 1, ...
+        warmup:bool=False,  # keep less at first: `min(beta, (1+s)/(10+s))` at update s = 0, 1, ...
     ):
         if not 0<=beta<1: raise ValueError(f'beta must be in [0, 1), got {beta}')
         super().__init__()
@@ -39,7 +39,8 @@ class EMA(nn.Module):
         self.train(net.training)
 
     @torch.no_grad()
-    def forward(self, x): return self.net(x)  # in training mode this updates the copy's own BatchNorm statistics
+    # in training mode this updates the copy's own BatchNorm statistics
+    def forward(self, x): return self.net(x)
 
     @torch.no_grad()
     def update(self,
@@ -49,7 +50,7 @@ class EMA(nn.Module):
         average,target = _matched(self.net, net)
         if not self.warmup: return torch._foreach_lerp_(average, target, 1-self.beta)
         s = self.updates
-        beta = ((1+s)/(10+s)).clamp(max=self.beta)                              # stays on the device
+        beta = ((1+s)/(10+s)).clamp(max=self.beta)  # stays on the device
         way = torch._foreach_sub(target, average)
         torch._foreach_mul_(way, 1-beta)
         torch._foreach_add_(average, way)

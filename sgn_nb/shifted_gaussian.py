@@ -13,8 +13,8 @@ from .compositional import upcast
 
 # %% ../nbs/lessons/03_shifted_gaussian.ipynb #19b60432
 def shift_weight(
-    e,            # time in fractional epochs, `epoch + step/steps_per_epoch`, >= 0: number or tensor
-    alpha:float,  # share of the label kept per epoch, in [0, 1]; 1: no correction, 0: all after the first step
+    e,  # time in fractional epochs, `epoch + step/steps_per_epoch`, >= 0: number or tensor
+    alpha:float,  # share of the label kept per epoch, in [0, 1]; 1: no correction, 0: all at once
 ):                # share of the shift, 0..1: float for a number, tensor for a tensor
     "`1 - alpha**e`: how far a label has glided after `e` epochs."
     if not 0<=alpha<=1: raise ValueError(f'alpha must be in [0, 1], got {alpha}')
@@ -23,7 +23,8 @@ def shift_weight(
     is_seen = not is_tensor or on_cpu and not torch.compiler.is_compiling()  # no step waits to look
     if is_seen and not ((e>=0).all() if is_tensor else e>=0):
         raise ValueError(f'e must be >= 0 (epochs), got {e}')
-    if is_tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()  # expm1: exact where alpha**e is nearly 1
+    # expm1: exact where alpha**e is nearly 1
+    if is_tensor: return torch.expm1(torch.xlogy(upcast(e), alpha)).abs()
     if alpha==0: return float(e>0)
     return abs(math.expm1(e*math.log(alpha)))
 

@@ -67,7 +67,7 @@ def to_target(
     stairs = ones.as_strided((K, K-1), (1, 1))          # row k ends in k ones; it is a view
     t = F.embedding(K-1-y, stairs)
     y = y[..., None]
-    values = torch.where(y>0, -y, 1.)                   # at the coordinate in which the class is cut off
+    values = torch.where(y>0, -y, 1.)  # at the coordinate in which the class is cut off
     t.scatter_(-1, (y-1).clamp_min(0), values)
     return t.mul_(scale*(n*(n+1)).rsqrt())
 
