@@ -50,7 +50,7 @@ def claim(
     name:str,         # of a run
     out,              # the folder that all who might run it share
     wait:bool=False,  # until another process lets go
-):                    # yields True if the run is ours until the block ends, False if another process has it
+):                    # yields True if the run is ours until the block ends, else False
     "Claim a run. The claim ends with the block, or with the process."
     lock = FileLock(_claims(out)/f'{name}.lock')
     try: lock.acquire(blocking=wait)
