@@ -159,7 +159,7 @@ class _Jobs:
     def __iter__(self): return iter(self.jobs)
 
 class _Loaders:
-    "Loaders whose worker processes stay; they end with the last one who holds them."
+    "Loaders whose worker processes stay; they end when nothing holds them."
     shared = WeakValueDictionary()      # number of processes, pinned memory? -> `_Loaders`
 
     def __init__(self, workers, pinned):

@@ -139,7 +139,7 @@ def pixels(
     return torch.from_numpy(x)
 
 def _decode_unchanged(folder, files, size, quick):
-    "The pixels, unless somebody wrote to the files meanwhile."
+    "The pixels, unless the files were written to meanwhile."
     x = decode_all(folder, files, size)
     if stat_hash(folder, files)[0]!=quick:
         raise ValueError(f'the images in {folder} changed while they were read: '

@@ -55,7 +55,7 @@ def step_seconds(
     precision:str='fp32',  # of the networks
     graph:bool=False,      # is a step one CUDA graph?
 )->float:                  # estimate
-    "The slower of the device and of who feeds it, Eq. (1)."
+    "The slower of the device and of the host that feeds it, Eq. (1)."
     c = lookup('card', card, CARDS)
     peak = c.single if precision=='fp32' else c.half
     device = flops/(SHARE*peak*1e12)
@@ -162,7 +162,7 @@ def run_seconds(
 def about(
     seconds:float,  # >= 0
 )->str:             # 'about 12 minutes'
-    "A time as one says it."
+    "A time in words."
     for unit,size in (('hours', 3600), ('minutes', 60)):
         if seconds>=1.5*size: return f'about {seconds/size:.2g} {unit}'
     return f'about {seconds:.0f} seconds' if seconds>=1.5 else 'about a second'

@@ -49,8 +49,8 @@ def _claims(out):
 def claim(
     name:str,         # of a run
     out,              # the folder that all who might run it share
-    wait:bool=False,  # until whoever has it lets go
-):                    # yields True if the run is ours until the block ends, False if somebody else has it
+    wait:bool=False,  # until another process lets go
+):                    # yields True if the run is ours until the block ends, else False
     "Claim a run. The claim ends with the block, or with the process."
     lock = FileLock(_claims(out)/f'{name}.lock')
     try: lock.acquire(blocking=wait)
@@ -244,7 +244,7 @@ def _worker_env(k, device):
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #5252f33b
 def run_worker():
-    "What a worker process does: a task that comes as a line of JSON; it ends with who started it."
+    "What a worker process does: a task that comes as a line of JSON; it ends with its parent."
     task = json.loads(sys.stdin.readline())
     Thread(target=_end_with_pipe, daemon=True).start()
     keep_memory()

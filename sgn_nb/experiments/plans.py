@@ -145,7 +145,7 @@ def specs_of(
 def read_toml(
     path,     # a TOML file
 )->tuple:     # what it holds; key -> `FILE, line N`, for messages
-    "A file, and where its keys stand."
+    "A file, and where its keys are."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'no grid at {path}')
     text = path.read_text(encoding='utf-8')
@@ -164,7 +164,7 @@ def read_settings(
     return settings
 
 def _join(basic, special):
-    "Method -> fields and settings, the special ones going before."
+    "Method -> fields and settings, the special ones counting more."
     methods = [*basic, *special]
     return {m: basic.get(m, {}) | special.get(m, {}) for m in methods}
 

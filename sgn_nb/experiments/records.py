@@ -58,7 +58,7 @@ def predictors(self:Record,
 def reported(self:Record,
     split:str='test',  # `test` or `val`
 )->str:                # a predictor's name
-    "Whom tables report: the last predictor of the method (SGN: `ema`, Co-teaching: `mean`)."
+    "What tables report: the last predictor of the method (SGN: `ema`, Co-teaching: `mean`)."
     names = self.predictors(f'{split}_acc')
     names = [n for n in names if '.' not in n]         # never by several views of an image: `ema.six`
     if not names: raise ValueError(f'record {self.id} has no {split} accuracy')
@@ -91,7 +91,7 @@ def accuracy(self:Record,
     predictor:str=None,  # None: the one that tables report
     pick:str='last',     # one of `PICKS`
 )->float:                # share, 0..1
-    "What a run stands for in comparisons: one accuracy, of one predictor, at one epoch."
+    "The figure of a run in comparisons: one accuracy, of one predictor, at one epoch."
     predictor = predictor or self.reported()
     row = self.row(predictor, pick, split)
     return row[f'{split}_acc/{predictor}']
@@ -407,7 +407,7 @@ def tf32_allowed()->dict:  # `convolutions` and `products`: True or False
     return {name: p=='tf32' for name,p in precisions.items()}
 
 def driver_version():
-    "The version of the GPU's driver; `None` where nobody tells."
+    "The version of the GPU's driver; `None` where it is not known."
     command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
     try: answer = subprocess.run(command, capture_output=True, text=True)
     except OSError: return None

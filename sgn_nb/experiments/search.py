@@ -117,7 +117,7 @@ def _trial_name(study, number):
     return f'{study.study_name}-{number}'
 
 def _requeue_lost(study, out):
-    "Trials whose process is gone go back into the queue; nobody else may be looking."
+    "Trials whose process is gone go back into the queue; no other worker may be looking."
     import optuna
     for t in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         with claim(_trial_name(study, t.number), out) as is_lost:

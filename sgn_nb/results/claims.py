@@ -21,7 +21,7 @@ def by_seed(
     frame,                  # rows of `runs` that share a place in a table, of one predictor
     figure:str='test_acc',  # a column of `runs`: `test_acc`, `test_acc.best_val`, `val_top5`, ...
 ):                          # a pandas Series: (seed, labels) -> percent
-    "What each run stands for; two runs for one seed and set of labels are an error."
+    "The figure of each run; two runs for one seed and set of labels are an error."
     keys = pd.MultiIndex.from_frame(frame[['seed', 'labels']])
     if keys.has_duplicates:
         repeated = keys[keys.duplicated()]

@@ -307,7 +307,7 @@ def plot_reliability(
     ax,            # matplotlib axes
     **style,       # for matplotlib
 ):
-    "Share right over mean confidence in each bin of the last epoch, seeds pooled; on the diagonal, one could believe it."
+    "Share right over mean confidence in each bin of the last epoch, seeds pooled."
     bins = _pooled_bins(records)
     sizes = 4+60*bins.n/bins.n.max()
     ax.plot([0, 1], [0, 1], c='k', lw=.7, ls=':')

@@ -167,7 +167,7 @@ def curves(
     return pd.DataFrame(rows)
 
 def _epoch(row, predictor):
-    "The figures of an epoch that are one predictor's, or nobody's."
+    "The figures of an epoch that are one predictor's, or no predictor's."
     nobodys = {k: v for k,v in row.items() if '/' not in k}
     figures = nobodys | _of_predictor(row, predictor)
     return figures | {'epoch': row['epoch']+1}

@@ -67,7 +67,7 @@ def caption(
             f'Seconds of training and evaluation on {machine}.')
 
 def _realised_rates(frame):
-    "The share of wrong labels, or its range; nothing where nobody knows."
+    "The share of wrong labels, or its range; nothing where it is not known."
     percent = 100*frame.realised_rate.dropna()
     if percent.empty: return ''
     low,high = percent.agg(['min', 'max']).map('{:.1f}'.format)
@@ -286,7 +286,7 @@ def against_paper(
     source,            # runs of any scales, see `runs`
     pick:str='last',   # which epoch, see `PICKS`
 )->Table:
-    "The paper's numbers for a data set, and ours at its scale: dashes until somebody has run it."
+    "The paper's numbers for a data set, and ours at its scale: dashes until there are such runs."
     frame = runs(source)
     if not frame.empty:
         is_large = frame.paper_scale.astype(bool)

@@ -25,7 +25,7 @@ def prepare_model(
     model,        # to be trained, on the accelerator's device
     optimiser,    # of its parameters
 )->tuple:         # the model under autocast, and shared out where several processes train; who takes the steps
-    "Accelerate's `prepare`, with the plain optimiser where no scaler needs another."
+    "`Accelerator.prepare`, with the plain optimiser where no scaler needs another."
     prepared,scaling = accelerator.prepare(model, optimiser)
     return prepared,(scaling if accelerator.scaler else optimiser)
 

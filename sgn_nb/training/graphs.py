@@ -196,7 +196,7 @@ def copy_all(
 def clone_all(
     nest,  # of lists, dicts and tuples, with tensors in them
 ):         # the same, with copies of the tensors
-    "Tensors that nobody will overwrite."
+    "Copies that no replay overwrites."
     leaves,structure = tree_flatten(nest)
     tensors = [v for v in leaves if torch.is_tensor(v)]
     copies = [torch.empty_like(v) for v in tensors]
