@@ -55,7 +55,7 @@ BROKEN = {
     'a wide table':           ('<div style="width:900px">wide</div>', 'cut off: div'),
     'code cut off':           (f'<pre><code class="sourceCode" style="{LONG}">{"x"*400}</code></pre>',
                                'no code is cut off'),
-    'a faint search result':  ('<style>.search-result-text {color: #ccc !important}</style>',
+    'a faint search result':  ('<style>.search-result-text {color: #444 !important}</style>',
                                'contrast of what the search finds'),
     'faint text':             ('<p style="color:#aaa;background:#fff">pale</p>', '"pale" has 2.3'),
     'a jump':                 (f'<script>{JUMP}</script>', 'layout shift'),
