@@ -51,9 +51,10 @@ def find_notebooks():
     return {page_name(path): nbs[path] for path in paths}
 
 def find_pages(site):
-    "Page -> its HTML file, in all folders but that of the site's libraries."
-    files = (p for p in sorted(site.rglob('*.html')) if site/'site_libs' not in p.parents)
-    return {p.relative_to(site).as_posix(): p for p in files}
+    "Page -> its HTML file; libraries and what lies beside the pictures are no pages."
+    files = {p.relative_to(site): p for p in sorted(site.rglob('*.html'))}
+    others = 'site_libs', 'images'
+    return {path.as_posix(): p for path, p in files.items() if path.parts[0] not in others}
 
 def markdown(cell):
     "The Markdown of a cell: its words, or what it shows as Markdown and not as HTML."

@@ -170,9 +170,10 @@ def work_offline(out):
     (out/'search.json').unlink()
 
 def find_pages(out):
-    "Page -> its HTML file, in all folders but that of the site's libraries."
-    files = (p for p in sorted(out.rglob('*.html')) if out/'site_libs' not in p.parents)
-    return {p.relative_to(out).as_posix(): p for p in files}
+    "Page -> its HTML file; libraries and what lies beside the pictures are no pages."
+    files = {p.relative_to(out): p for p in sorted(out.rglob('*.html'))}
+    others = 'site_libs', 'images'
+    return {path.as_posix(): p for path, p in files.items() if path.parts[0] not in others}
 
 def finish_pages(pages, base):
     texts = {name: p.read_text(encoding='utf-8') for name, p in pages.items()}
