@@ -43,6 +43,7 @@ BROKEN = {
     'a formula in error':     (FORMULA % r'\frac{x', 'formulas are rendered'),
     'an extra formula':       (FORMULA % 'x', 'formulas in the notebook'),
     'a leftover of Markdown': ('<p>::: {.note}</p>', ':::'),
+    'a link that is a number': ('<a href="#">42</a>', 'is called by a number'),
     'a link in a link':       ('<p>[<a href="#">ilr</a>](../x.ipynb)</p>', '](../x.ipynb)'),
     'a link in code':         ('<pre>d, # see [`ilr`](https://example.org)</pre>', '](https:'),
     'an empty figure':        (PICTURE % ('white', DATA + png(255)), 'more than one colour: white'),
@@ -141,6 +142,30 @@ def test_a_colon_before_nothing_is_found(tmp_path):
     assert found(cell('code', hidden[1]), cell('code', '1+1')) == []
     assert all(found(cell('code', source)) == ['It is this:'] for source in hidden)
     assert found() == found(cell('markdown', 'Next.')) == ['It is this:']
+
+def test_a_missing_source_is_found(tmp_path):
+    "A page of references that loses a link is noticed."
+    import check_docs
+    check = check_docs.Check.__new__(check_docs.Check)
+    check.site = tmp_path
+    page = tmp_path/'references.html'
+    page.write_text('')
+    urls = check.unlinked_sources()
+    assert 'https://openreview.net/forum?id=wfgZc3IMqo' in urls and len(urls) > 20
+    page.write_text(''.join(f'<a href="{url}">x</a>' for url in urls[1:]))
+    assert check.unlinked_sources() == urls[:1]
+
+def test_index_of_names_is_current():
+    "The page lists what the package has: it was run anew after the last change."
+    nb = json.loads((ROOT/'nbs/about/06_names.ipynb').read_text(encoding='utf-8'))
+    outputs = [o for c in nb['cells'] for o in c.get('outputs', [])]
+    tables = [''.join(o['data']['text/markdown']) for o in outputs if 'text/markdown' in o['data']]
+    listed = re.findall(r'^\| `(\w+)`', tables[0], re.M)
+    scope = {}
+    exec((ROOT/'sgn_nb/_modidx.py').read_text(encoding='utf-8'), scope)
+    names = [qualified.removeprefix(f'{module}.') for module, qualifieds in scope['d']['syms'].items()
+             for qualified in qualifieds]
+    assert sorted(listed) == sorted(n for n in names if '.' not in n and not n.startswith('_'))
 
 def test_sidebar_names_every_notebook_once():
     "Whoever adds a notebook says in which section of nbs/sidebar.yml it is read."

@@ -78,6 +78,7 @@
     const reachesOut = box.width > 1 && box.right > innerWidth + 1;
     return reachesOut && !el.closest(".katex-mathml, svg") && !scrolls(el.parentElement);
   };
+  const isNumbered = (a) => /^[\d\s[\]]+$/.test(a.textContent) && !a.closest(".katex");
   const isClipped = (el) => el.offsetWidth > 1 && el.scrollWidth > el.clientWidth + 1;
   const start = (el) => `${label(el)} "${el.textContent.trim().slice(0, 30)}"`;
 
@@ -103,6 +104,7 @@
     blank: images.filter((i) => i.naturalWidth && !hasColours(i)).map(name),
     unnamed: all("img, svg[role=img], canvas").filter(isUnnamed).map(name),
     links: all("a[href]").map((a) => a.href),
+    numbered: all("main a[href]").filter(isNumbered).map((a) => a.href),
     background: getComputedStyle(document.body).backgroundColor,
     clipped: all("main pre > code.sourceCode, main pre:has(> code.sourceCode)").filter(isClipped).map(start),
     cut: all("main *").filter(isCut).map(start),

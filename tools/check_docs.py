@@ -32,6 +32,11 @@ JUMP = .1              # and its layout shift so much
 PHONE = 380            # pixels
 WORD = 'simplex'       # is searched for
 SUB = '/some/where/'   # where the server has the site
+# Where data sets and the projects of the comparison are to be found; methods name theirs.
+SOURCES = ['https://www.cs.toronto.edu/~kriz/cifar.html', 'https://arxiv.org/abs/1708.02862',
+           *(f'https://github.com/{name}' for name in (
+               'UCSC-REAL/cifar-10-100n', 'Cysu/noisy_label', 'KlemenVovk/noisy-labels',
+               'cleanlab/cleanlab', 'scikit-bio/scikit-bio', 'ENSTA-U2IS-AI/torch-uncertainty'))]
 UNSEEN = re.compile(r'^#\|\s*(hide\s*$|include:\s*false|output:\s*false|export)', re.M)
 
 HIDDEN = re.compile(r'^#\|\s*(hide\s*$|include:\s*false|default_exp)', re.M)
@@ -202,6 +207,7 @@ class Check:
         results['figures have a text'] = page['unnamed']
         problems = {self.link(href) for href in page['links']} - {None}
         results['links lead somewhere'] = sorted(problems)
+        results['links have names'] = [f'{href} is called by a number' for href in page['numbered']]
         results['contrast by day'] = page['faint']
         results['contrast by night'] = dark['faint']
         results['no code is cut off'] = page['clipped']
@@ -256,7 +262,16 @@ class Check:
         results['has a page for each notebook'] = sorted(self.notebooks.keys() - self.ids.keys())
         results['a colon is followed by something'] = [
             f'{name}: {words}' for name, nb in self.notebooks.items() for words in dangling(nb)]
+        results['sources are linked'] = self.unlinked_sources()
         return results
+
+    def unlinked_sources(self):
+        "Papers and codes of methods, data sets and compared projects that no page leads to."
+        text = ''.join(path.read_text(encoding='utf-8') for path in find_pages(self.site).values())
+        modules = (ROOT/'sgn_nb/methods').glob('*.py')
+        code = ''.join(path.read_text(encoding='utf-8') for path in modules)
+        urls = re.findall(r"'(?:paper|code)': '([^']+)'", code)
+        return sorted(url for url in {*urls, *SOURCES} if f'href="{url}"' not in text)
 
     def signature(self, name, target, py):
         "What is wrong with the place where a public name is explained."

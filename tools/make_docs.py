@@ -185,7 +185,10 @@ def main():
     os.chdir(ROOT)
     from nbdev.serve import proc_nbs
     maths = katex()
+    n = len(list((ROOT/'nbs').rglob('*.ipynb')))
+    print(f'{n} notebooks: signatures and links (half a minute) ...', flush=True)
     proc = proc_nbs(n_workers=2, force=True)
+    print('pages ...', flush=True)
     for nb in proc.rglob('*.ipynb'): mend(nb)
     layout.KATEX = FORMULAS  # not a server's; `finish` makes it relative to each page
     docs = Site(config.load(proc), quiet=True)
