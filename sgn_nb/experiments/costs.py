@@ -45,8 +45,8 @@ CARDS = {'T4':       Card(8.1, 65),
 SHARE = .3                        # of the peak that products reach
 LAUNCH,KERNEL = 15e-6,4e-6        # seconds: of Python for a launch, of the device for a small kernel
 
-LAUNCHES = {'ce': 264, 'gce': 283, 'ls': 281, 'het': 308, 'nan': 282, 'ln': 328, 'forward': 274,
-            'coteaching': 530, 'elr': 298, 'sop': 360, 'nal': 319, 'sgn': 464}
+LAUNCHES = {'ce': 236, 'gce': 255, 'ls': 253, 'het': 280, 'nan': 254, 'ln': 300, 'forward': 246,
+            'coteaching': 502, 'elr': 270, 'sop': 332, 'nal': 291, 'sgn': 436}
 
 def step_seconds(
     flops:float,           # of a step
