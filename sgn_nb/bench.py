@@ -334,6 +334,13 @@ def _rate(batches, device):
     return examples/call_seconds(iterate, device)
 
 # %% ../nbs/api/02_bench.ipynb #77464542
+def _noise_training(name, net, batch, steps, precision, device):
+    "The accelerator, training batches of noise, and a function that makes the method."
+    accelerator = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
+    train = _noise_batches(batch, steps, accelerator.device)
+    def make(): return _paper_method(name, net, (3, 32, 32), train.K, train.y.cpu())
+    return accelerator,train,make
+
 def fit_share(
     name:str,              # of a method
     net:str,               # one of `NETS`
@@ -344,13 +351,11 @@ def fit_share(
     rounds:int=3,          # of taking turns
 )->dict:                   # `examples_per_second` in `fit`; `share` of the bare step's
     "What the training loop leaves of the speed of the bare step."
-    accelerator = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
-    train = _noise_batches(batch, steps, accelerator.device)
+    accelerator,train,make = _noise_training(name, net, batch, steps, precision, device)
     step = step_job(name, net, batch, precision, accelerator.device)
     one_epoch = Optimisation(epochs=1, lr=1e-3)
     def fit_seconds():
-        method = _paper_method(name, net, (3, 32, 32), train.K, train.y.cpu())
-        return fit(method, train, {}, one_epoch, accelerator)['seconds']['train']
+        return fit(make(), train, {}, one_epoch, accelerator)['seconds']['train']
     def bare_seconds():
         times = [call_seconds(step, accelerator.device) for _ in range(steps)]
         return sum(times)
@@ -371,10 +376,8 @@ def epoch_job(
     steps:int=4,           # of an epoch
 ):                         # a function without arguments
     "An epoch of `fit` on noise: batches, statistics, loss, optimiser, all that a run has."
-    accelerator = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
-    train = _noise_batches(batch, steps, accelerator.device)
-    method = _paper_method(name, net, (3, 32, 32), train.K, train.y.cpu())
-    one_epoch = Optimisation(epochs=1, lr=1e-3)
+    accelerator,train,make = _noise_training(name, net, batch, steps, precision, device)
+    method,one_epoch = make(),Optimisation(epochs=1, lr=1e-3)
     def epoch(): fit(method, train, {}, one_epoch, accelerator)
     return epoch
 
@@ -388,10 +391,10 @@ def scoring_share(
     epochs:int=20,         # of nine steps
 )->dict:                   # seconds in `train` and in `eval`; the latter's `share` of both
     "The part of a run's time that goes into scores, as often as they are taken by default."
-    accelerator = make_accelerator('cpu' if device=='cpu' else 'auto', precision)
-    train,val,test = (_noise_batches(batch, n, accelerator.device) for n in (9, 1, 2))
+    accelerator,train,make = _noise_training(name, net, batch, 9, precision, device)
+    val,test = (_noise_batches(batch, n, accelerator.device) for n in (1, 2))
     evals = {'val': val.sequential(), 'test': test.sequential()}
-    method = _paper_method(name, net, (3, 32, 32), train.K, train.y.cpu())
+    method = make()
     optimisation = Optimisation(epochs=epochs, lr=1e-3)
     evaluate_all(method.to(accelerator.device), evals)         # the first scores import half of SciPy
     seconds = fit(method, train, evals, optimisation, accelerator)['seconds']
@@ -630,12 +633,17 @@ def goal_table(
     measured,rows = _measured(record),[]
     for title,(part,entry,key),sign,limit in GOALS:
         value = measured[part].get(entry, {}).get(key)
-        rows.append({
-            '':         title,
-            'measured': '–' if value is None else f'{value:.3g}',
-            'goal':     f'{sign} {limit:g}',
-            'so':       _verdict(value, sign, limit)})
+        rows.append(_goal_row(title, value, sign, limit))
     return Table(rows, f'{_setting(record)}. {machine(record)}')
+
+def _goal_row(title, value, sign, limit):
+    return {
+        '':         title,
+        'measured': _or_dash(value, '.3g'),
+        'goal':     f'{sign} {limit:g}',
+        'so':       _verdict(value, sign, limit)}
+
+def _or_dash(value, form): return '–' if value is None else format(value, form)
 
 def _setting(record): return '{net}, batch {batch}, {precision}'.format_map(record)
 
@@ -744,8 +752,6 @@ def _gpu_row(way, peak):
         'GPU (MB)':      _or_dash(way.get('gpu_mb'), ','),
         'runs an hour':  _or_dash(way.get('runs_an_hour'), '.3g')}
 
-def _or_dash(value, form): return '–' if value is None else format(value, form)
-
 def kernel_table(
     record:dict,  # from `newest_gpu_record`
 )->Table:
@@ -779,12 +785,6 @@ def gpu_goal_table(
     record:dict,  # from `newest_gpu_record`
 )->Table:
     "Each goal of a GPU, what was measured, and whether it was met."
-    rows = []
-    for title,measure,sign,limit in GPU_GOALS:
-        value = measure(record)
-        rows.append({
-            '':         title,
-            'measured': _or_dash(value, '.3g'),
-            'goal':     f'{sign} {limit:g}',
-            'so':       _verdict(value, sign, limit)})
+    rows = [_goal_row(title, measure(record), sign, limit)
+            for title,measure,sign,limit in GPU_GOALS]
     return Table(rows, gpu_machine(record))

@@ -32,6 +32,8 @@ LOAD = '''index = await new Promise((done, fail) => {
         document.head.append(s);
       });'''
 
+from check_docs import find_pages
+
 try: from smalldocs import config, layout, site
 except ImportError:
     sys.exit(f'smalldocs is missing from {sys.executable}: '
@@ -168,12 +170,6 @@ def work_offline(out):
     index = (out/'search.json').read_text(encoding='utf-8')
     (out/'search.js').write_text(f'window.searchIndex = {index};', encoding='utf-8')
     (out/'search.json').unlink()
-
-def find_pages(out):
-    "Page -> its HTML file; libraries and what lies beside the pictures are no pages."
-    files = {p.relative_to(out): p for p in sorted(out.rglob('*.html'))}
-    others = 'site_libs', 'images'
-    return {path.as_posix(): p for path, p in files.items() if path.parts[0] not in others}
 
 def finish_pages(pages, base):
     texts = {name: p.read_text(encoding='utf-8') for name, p in pages.items()}

@@ -16,6 +16,7 @@ from functools import partial, wraps
 import torch
 from fastcore.basics import patch
 from torch.utils._pytree import tree_flatten, tree_unflatten
+from ..base.errors import error_line
 
 # %% ../../nbs/api/training/03_graphs.ipynb #3346612a
 class DeviceStep:
@@ -304,9 +305,7 @@ def _record(self:Recorder, kind, trainings):
 
 def _reason(error):
     "What came first: a broken recording raises once more when it ends."
-    error = error.__context__ or error
-    first_line = (str(error).splitlines() or [''])[0]
-    return f'{type(error).__name__}: {first_line}'
+    return error_line(error.__context__ or error)
 
 @patch
 def _replay(self:Recorder, inputs, replay):

@@ -20,7 +20,7 @@ from .compat import (
     prepare_model, release_after, reset_accelerate, undo_compile)
 from .graphs import DeviceStep, Recorder, advance, call_all, lockstep
 from .metrics import EpochStats, evaluate
-from ..base.errors import lookup
+from ..base.errors import error_line, lookup
 from ..base.distributed import (
     PATIENCE, check_shards, is_launched, leave_group_at_exit, rank, world_size)
 from ..nets import multi_crop
@@ -339,9 +339,7 @@ def compile_networks(
     nets = _networks(method)
     def go_on_plain(error):
         for net in nets: undo_compile(net)
-        cause = innermost(error)
-        first_line = (str(cause).splitlines() or [''])[0]
-        reason = f'{type(cause).__name__}: {first_line}'
+        reason = error_line(innermost(error))
         warnings.warn(f'torch.compile failed, the networks run uncompiled ({reason})',
                       RuntimeWarning, stacklevel=3)
     for net in nets: compile_in_place(net, mode, go_on_plain)
