@@ -68,6 +68,8 @@ class Optimisation:
     eval_share:float = knob(.05, 'scoring may take this share of the work of training: splits are '
                                  'scored every so many epochs, and after the last; from 1 on after '
                                  'every epoch', 0)
+    average:bool = knob(False, 'let an average follow the network, beside the training, and score '
+                               'it, too: `ema`')
     crops:str = knob('none', 'score the test set at the end by several views of each image, too: '
                              'one of `CROPS`', scope='images')
 

@@ -41,6 +41,7 @@ class Record:
     curve:list=field(default_factory=list)    # a dict per epoch: `epoch`, `loss`, `test_acc/ema`, ...
     env:dict=field(default_factory=dict)      # of `environment`
     watched:list=field(default_factory=list)  # of dicts: `id`, `given`, `true`
+    flops:float|None=None                     # operations of the training, without evaluation; None: not counted
     decided:dict=field(default_factory=dict)  # settings that the method decided when it saw the classes
     skipped:int=0                             # images left out because they cannot be decoded
 
@@ -109,6 +110,7 @@ def as_dict(
     head = {'schema': SCHEMA, 'id': record.id, 'spec': asdict(record.spec)}
     if record.decided: head['decided'] = record.decided
     if record.skipped: head['skipped'] = record.skipped
+    if record.flops: head['flops'] = rounded(record.flops)
     names = ('labels', 'pixels', 'realised_rate', 'watched', 'curve', 'env')
     return head | {k: getattr(record, k) for k in names}
 
@@ -155,13 +157,17 @@ def thin(
 )->list:                  # the same, shorter
     "Five digits and at most a hundred rows, with the first, the last and the best of them."
     is_chosen_by_val = not all_val and _scores(curve[-1], 'test_acc/')
-    excluded = ('val_nll/', 'val_ece/', 'val_top5/', 'val_bins/') if is_chosen_by_val else ()
+    excluded = _VAL_ONLY if is_chosen_by_val else ()
     def is_due(key, row):
-        if row is not curve[-1] and '_bins/' in key: return False      # of the last row only
+        if row is not curve[-1] and _is_long(key): return False
         return row[key] is not None and not key.startswith(excluded)
     def shorten(row): return {k: rounded(v) for k,v in row.items() if is_due(k, row)}
     short = [shorten(row) for row in curve]
     return [short[n] for n in _rows_to_keep(short)]
+
+_VAL_ONLY = 'val_nll/','val_ece/','val_top5/','val_bins/','val_right/'  # without true labels
+
+def _is_long(key): return '_bins/' in key or '_right/' in key          # of the last row only
 
 def _scores(row, *prefixes): return [k for k in row if k.startswith(prefixes)]
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 from ..base.errors import lookup
+from ..ema import EMA
 from ..targets import check_labels
 
 # %% ../../nbs/api/methods/00_base.ipynb #286809f8
@@ -151,6 +152,7 @@ class Method(nn.Module):
     ranges = {}          # setting -> `Range` or `Choice`
     presets = {}         # value of the setting `preset` -> settings that it stands for
     photo_settings = {}  # settings for runs of a few thousand steps on photographs
+    learners = ('net',)  # the networks that learn, by attribute
     whole_batch = False  # is the loss more than a mean over examples, not to be taken in pieces?
     def __init__(self,
         make_net,    # `make_net(n_out) -> nn.Module`, called once per network
@@ -162,10 +164,12 @@ class Method(nn.Module):
         self.K,self.N = K,len(check_labels(y, K))
         self.settings = SimpleNamespace(**self.complete_settings(**settings))
         self.net = call_at_once(make_net(self.n_out(K)))
+        self.averages = {}               # attribute of a learner -> of its average
 
     def forward(self, x, y, i, epoch): raise NotImplementedError('a method says what to minimise')
     def n_out(self, K): return K                                   # width of the last layer
-    def probs(self, x): return self.net(x).float().softmax(-1)     # `[b, K]`
+    def probs(self, x, net=None):          # `[b, K]`, of another network of the same kind, too
+        return (net or self.net)(x).float().softmax(-1)
     def predictors(self): return {'net': self.probs}               # name -> `x -> [b, K]`
     def groups(self): return [{'params': list(self.net.parameters())}]
     def after_step(self): pass
@@ -253,3 +257,45 @@ def ids(self:Method,
         raise ValueError(f'i must hold ids of the {self.N} training examples, 0..{self.N-1}, '
                          f'got {i.min()}..{i.max()}')
     return i
+
+# %% ../../nbs/api/methods/00_base.ipynb #0cc06177
+@patch
+def add_average(self:Method,
+    beta:float,  # share of the average kept at each step, in [0, 1), see `EMA`
+):
+    "Let an average follow each network that learns; a method with one of its own keeps that."
+    if hasattr(self, 'ema'): return
+    for name in self.learners:
+        average = name.replace('net', 'ema')
+        setattr(self, average, EMA(getattr(self, name), beta))
+        self.averages[name] = average
+
+@patch
+def average_probs(self:Method,
+    x,        # images `[b, C, H, W]` or features `[b, D]`
+)->Tensor:    # `[b, K]`
+    "What the averages predict, the mean of all of them."
+    probs = [self.probs(x, getattr(self, name)) for name in self.averages.values()]
+    return sum(probs)/len(probs)
+
+@patch
+def scored_predictors(self:Method)->dict:  # name -> `x -> [b, K]`
+    "The method's predictors; first, if one was added, the average, so that the last stays the last."
+    added = {'ema': self.average_probs} if self.averages else {}
+    return added | self.predictors()
+
+# %% ../../nbs/api/methods/00_base.ipynb #b9bb8126
+@patch
+def show_averages(self:Method,
+    x,        # the step's inputs, `[b, ...]`
+)->dict:      # class ids `[b]` as `ema`; nothing without averages
+    "The averages see a batch, in training mode; what they predict."
+    if not self.averages: return {}
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return predicted_classes(ema=self.average_probs(x))
+
+@patch
+def end_step(self:Method):
+    "After the optimiser's step: what the method wants to do, then each average follows its network."
+    self.after_step()
+    for name,average in self.averages.items(): getattr(self, average).update(getattr(self, name))

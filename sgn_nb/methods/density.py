@@ -110,8 +110,9 @@ class HET(Method):
         self.register_buffer('fixed', fixed, persistent=False)     # for evaluation, on the device
 
     def n_out(self, K): return K*(self.settings.R+2)
-    def probs(self, x):
-        logits,draws = self.logits(x),self.draws(x.device)
+    def probs(self, x, net=None):                                    # of an average: fixed draws
+        logits = self.logits(x, net)
+        draws = self.draws(x.device, fresh=self.training and net is None)
         return mc_probs(*logits, *draws, self.settings.tau)
     def forward(self, x, y, i, epoch):
         p = self.probs(x)
@@ -122,22 +123,24 @@ class HET(Method):
 @patch
 def logits(self:HET,
     x:Tensor,  # images `[b, C, H, W]` or features `[b, D]`
+    net=None,  # a network of the same kind; by default its own
 )->tuple:      # `mu` `[b, K]`, `V` `[b, K, R]`, `d` `[b, K]`; float32
     "The Gaussian of the logits."
     K,R = self.K,self.settings.R
-    out = self.net(x).float()
+    out = (net or self.net)(x).float()
     mu,V,d = out.split([K, K*R, K], -1)
     V = V.unflatten(-1, (K, R))
     return mu,V,F.softplus(d) + 1e-3
 
 @patch
 def draws(self:HET,
-    device,   # where they are wanted
-)->tuple:     # `eps_R` `[S, R]`, `eps_K` `[S, K]`
-    "Fresh standard normal draws in training, the same ones every time in evaluation."
+    device,      # where they are wanted
+    fresh:bool,  # as in training; otherwise the same ones every time, as in evaluation
+)->tuple:        # `eps_R` `[S, R]`, `eps_K` `[S, K]`
+    "Standard normal draws."
     K,R = self.K,self.settings.R
     fixed = self.fixed.to(device)
-    eps = torch.randn(fixed.shape, device=device) if self.training else fixed
+    eps = torch.randn(fixed.shape, device=device) if fresh else fixed
     return eps.split([R, K], -1)
 
 # %% ../../nbs/api/methods/03_density.ipynb #dd00adcd
@@ -192,8 +195,8 @@ class LN(Method):
         super().__init__(make_net, K, y, gamma=gamma)
 
     def n_out(self, K): return 2*K                                   # `mu` and `r`
-    def probs(self, x):
-        mu,_ = self.net(x).float().chunk(2, -1)
+    def probs(self, x, net=None):
+        mu,_ = (net or self.net)(x).float().chunk(2, -1)
         return mu.softmax(-1)
     def forward(self, x, y, i, epoch):
         mu,r = self.net(x).float().chunk(2, -1)

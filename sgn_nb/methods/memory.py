@@ -139,7 +139,7 @@ class NAL(Method):
         self.register_buffer('memory', F.one_hot(labels, K).float())
 
     def n_out(self, K): return K+1
-    def probs(self, x): return self.net(x).float()[..., :self.K].softmax(-1)
+    def probs(self, x, net=None): return (net or self.net)(x).float()[..., :self.K].softmax(-1)
     def branch(self, epoch, b):
         "Is it time to rewrite labels?"
         s = self.settings

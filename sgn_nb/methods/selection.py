@@ -52,6 +52,7 @@ class CoTeaching(Method):
              'code': 'https://github.com/bhanML/Co-teaching'}
     ranges = {'forget_rate': Range(0, 1, open='high', search=(.1, .5)),
               'warm_up': Range(0, search=(2., 20.))}
+    learners = 'net','net2'
     whole_batch = True
     def __init__(self,
         make_net,               # `make_net(n_out) -> nn.Module`; each call makes other weights
@@ -68,7 +69,7 @@ class CoTeaching(Method):
                              'got the same weights twice')
 
     def groups(self): return [{'params': [*self.net.parameters(), *self.net2.parameters()]}]
-    def probs2(self, x): return self.net2(x).float().softmax(-1)   # the second network's
+    def probs2(self, x): return self.probs(x, self.net2)
     def mean_probs(self, x): return (self.probs(x) + self.probs2(x))/2
     def predictors(self): return {'net': self.probs, 'net2': self.probs2, 'mean': self.mean_probs}
     def forget(self, epoch):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRECISIONS', 'SCHEDULES', 'make_accelerator', 'native_precision', 'set_rates', 'parameter_groups', 'make_optimiser',
            'evaluate_all', 'evaluate_crops', 'scoring_intervals', 'due_splits', 'explain_memory', 'fit',
-           'check_training', 'fit_together', 'compile_networks', 'is_compiled']
+           'prepare_average', 'check_training', 'fit_together', 'compile_networks', 'is_compiled']
 
 # %% ../../nbs/api/training/04_loop.ipynb #2e3b315a
 import math
@@ -23,6 +23,7 @@ from .metrics import EpochStats, evaluate
 from ..base.errors import error_line, lookup
 from ..base.distributed import (
     PATIENCE, check_shards, is_launched, leave_group_at_exit, rank, world_size)
+from ..ema import run_beta
 from ..nets import multi_crop
 
 # %% ../../nbs/api/training/04_loop.ipynb #cf68e0f0
@@ -119,12 +120,12 @@ def make_optimiser(
 # %% ../../nbs/api/training/04_loop.ipynb #359d2419
 @torch.inference_mode()
 def evaluate_all(
-    method,      # asked for its `predictors()`
+    method,      # asked for its `scored_predictors()`
     evals:dict,  # split name -> batches
     watch=None,  # inputs to follow `[n, ...]`, normalised
 )->dict:         # `{'val_acc/net': ..., 'test_nll/ema': ..., 'watch/ema': [[...]]}`
     "Score every predictor on every split, in eval mode."
-    predictors = method.eval().predictors()
+    predictors = method.eval().scored_predictors()
     scores = {}
     for split,batches in evals.items():
         for name,figures in evaluate(predictors, batches).items():
@@ -142,12 +143,12 @@ class _Crops:
     def eval(self):
         self.method.eval()
         return self
-    def predictors(self):
-        named = self.method.predictors().items()
+    def scored_predictors(self):
+        named = self.method.scored_predictors().items()
         return {f'{name}.{self.crops}': multi_crop(predict, self.crops) for name,predict in named}
 
 def evaluate_crops(
-    method,      # asked for its `predictors()`
+    method,      # asked for its `scored_predictors()`
     evals:dict,  # split name -> batches
     crops:str,   # one of `CROPS`
 )->dict:         # `{'test_acc/net.six': ...}`; nothing if crops are `none`, or without a test set
@@ -172,7 +173,7 @@ def _interval(passes, budget, epochs, start=1, stride=1):
     return n
 
 def scoring_intervals(
-    method,        # asked for its networks and its `predictors()`
+    method,        # asked for its networks and its `scored_predictors()`
     train,         # its training batches
     evals:dict,    # split name -> batches
     optimisation,  # an `Optimisation`, or a whole `Spec`
@@ -181,7 +182,7 @@ def scoring_intervals(
     epochs,share = optimisation.epochs,optimisation.eval_share
     training = epochs*len(train)*train.batch*_step_passes(method)
     budget = training*share/max(1, len(evals)) if share<1 else math.inf
-    passes = {name: len(b.y)*len(method.predictors()) for name,b in evals.items()}
+    passes = {name: len(b.y)*len(method.scored_predictors()) for name,b in evals.items()}
     every = {name: _interval(p, budget, epochs) for name,p in passes.items()}
     if 'test' not in evals: return every
     stride = every.get('val', 1)
@@ -239,6 +240,7 @@ def fit(
     check_training(method, train, pieces)
     schedule = lookup('schedule', optimisation.schedule, SCHEDULES)
     accelerator = accelerator or make_accelerator()
+    prepare_average(method, optimisation, steps)
     method.to(accelerator.device)
     plain = make_optimiser(method, optimisation, fused=not accelerator.scaler)
     model,optimiser = prepare_model(accelerator, method, plain)
@@ -249,10 +251,11 @@ def fit(
         for x,y,i in _pieces(batch, pieces):
             step = model(x, y, i, time)
             backward(accelerator, step.loss, pieces)
-            seen.append(step._replace(loss=step.loss.detach()))
+            with accelerator.autocast(): predicted = step.predicted | method.show_averages(x)
+            seen.append(step._replace(loss=step.loss.detach(), predicted=predicted))
         optimiser.step()
         optimiser.zero_grad()
-        if not is_skipped(optimiser): method.after_step()
+        if not is_skipped(optimiser): method.end_step()
         return seen
     device_step = DeviceStep(train_batch, method, optimiser, _obstacle(accelerator))
     with explain_memory(train.batch, pieces), _bar(progress, run, epochs, steps) as bar:
@@ -279,6 +282,14 @@ def fit(
     return {'curve': run.curve, 'seconds': run.seconds, 'graph': device_step.is_replayed}
 
 # %% ../../nbs/api/training/04_loop.ipynb #3b3a485b
+def prepare_average(
+    method,        # a `Method`
+    optimisation,  # an `Optimisation`, or a whole `Spec`
+    steps:int,     # of an epoch
+):
+    "Add an average to a method where one is wanted, at SGN's rate; where there is one, it stays."
+    if optimisation.average: method.add_average(run_beta(optimisation.epochs*steps))
+
 def check_training(
     method,      # a `Method`
     train,       # its training batches
