@@ -26,6 +26,7 @@ from ..spec import Spec
 from ..base.files import atomic_write
 from ..base.distributed import world_size
 from ..base.errors import lookup
+from ..training.compat import cpu_instructions
 
 # %% ../../nbs/api/experiments/01_records.ipynb #c5f2262b
 SCHEMA = 2   # of a record's layout; raised when a key changes its meaning
@@ -430,10 +431,11 @@ def environment(
     device,        # a torch device
     seconds:dict,  # of training and of evaluation
 )->dict:
-    "Versions, commit, device, cores, seconds, memory: what may differ between runs of one spec."
+    "Versions, commit, machine, seconds, memory: what may differ between runs of one spec."
     code = {'sgn_nb': package_version(), 'commit': commit(), 'tree': tree()}
     versions = {'python': platform.python_version(), 'torch': torch.__version__}
-    machine = {'device': _device_name(torch.device(device)), 'cores': os.cpu_count()}
+    machine = {'device': _device_name(torch.device(device)), 'cores': os.cpu_count(),
+               'instructions': cpu_instructions()}
     share = {'threads': torch.get_num_threads(), 'processes': world_size()}
     gpu = _gpu() if torch.device(device).type=='cuda' else {}
     seconds = {k: round(v, 2) for k,v in seconds.items()}

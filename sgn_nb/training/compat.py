@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['reset_accelerate', 'prepare_model', 'is_skipped', 'backward', 'release', 'release_after', 'compile_in_place',
-           'undo_compile', 'has_compiled_call', 'innermost', 'has_cpu_bf16']
+           'undo_compile', 'has_compiled_call', 'innermost', 'cpu_instructions', 'has_cpu_bf16']
 
 # %% ../../nbs/api/training/02_compat.ipynb #0855cd36
 from functools import wraps
@@ -109,11 +109,18 @@ def innermost(
     return innermost(inner) if inner else error
 
 # %% ../../nbs/api/training/02_compat.ipynb #61f6b296
+def _cpu_flag(name, private):
+    "Has the processor these instructions? `private`: who knows it in older versions."
+    if hasattr(torch.cpu, 'get_capabilities'): return bool(torch.cpu.get_capabilities().get(name))
+    check = getattr(torch.cpu, private, None)
+    return bool(check and check())
+
+def cpu_instructions()->str:  # 'AVX512 avx512_bf16 amx_tile'
+    "The instructions of the processor that products are made with."
+    flags = {'avx512_bf16': '_is_avx512_bf16_supported', 'amx_tile': '_is_amx_tile_supported'}
+    present = [name for name,private in flags.items() if _cpu_flag(name, private)]
+    return ' '.join([torch.backends.cpu.get_cpu_capability(), *present])
+
 def has_cpu_bf16()->bool:  # where it must be imitated, it is slow
     "Has the processor instructions for bfloat16?"
-    if hasattr(torch.cpu, 'get_capabilities'):
-        flags = torch.cpu.get_capabilities()
-        return bool(flags.get('avx512_bf16') or flags.get('amx_tile'))
-    names = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
-    private = (getattr(torch.cpu, name, None) for name in names)
-    return any(check() for check in private if check)
+    return ' ' in cpu_instructions()
