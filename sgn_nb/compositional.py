@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['upcast', 'closure', 'perturb', 'perturb_inv', 'power', 'clr', 'clr_inv', 'inner', 'norm', 'distance', 'alr',
-           'alr_inv', 'helmert', 'ilr', 'ilr_inv', 'multi_replace', 'sbp_basis']
+           'alr_inv', 'helmert', 'ilr', 'ilr_inv', 'multi_replace', 'sbp_basis', 'balanced_sbp']
 
 # %% ../nbs/lessons/00_compositional.ipynb #81968187
 import torch
@@ -314,3 +314,20 @@ def _check_cuts(sbp):
             raise ValueError('sbp must hold 1, -1 and 0 only, with both 1 and -1 in every row, '
                              f'got row {i} = {sbp[i].tolist()}')
     return cuts
+
+# %% ../nbs/lessons/00_compositional.ipynb #1288481b
+def balanced_sbp(
+    K:int,  # number of classes, >= 2
+)->Tensor:  # the cuts, `[K-1, K]`, int64, larger groups first
+    "Sequential binary partition by halves, for `sbp_basis`; an odd group's left half is larger."
+    if K<2: raise ValueError(f'K must be at least 2, got {K}')
+    sbp = torch.zeros(K-1, K, dtype=torch.int64)
+    groups = [(0, K)]
+    for row in sbp:
+        start,end = groups.pop(0)
+        middle = (start+end+1)//2
+        row[start:middle] = 1
+        row[middle:end] = -1
+        halves = (start, middle),(middle, end)
+        groups += [(a, b) for a,b in halves if b-a>1]
+    return sbp

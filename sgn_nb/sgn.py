@@ -7,13 +7,14 @@ __all__ = ['SGNLoss']
 
 # %% ../nbs/lessons/05_sgn.ipynb #08d52d84
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .compositional import upcast
+from .compositional import balanced_sbp, sbp_basis, upcast
 from .gaussian import isotropic_nll, loss_weight, rank_one_nll
 from .base.errors import lookup
 from .shifted_gaussian import shift_weight, shifted_residual
-from .targets import to_target, soft_targets, to_probs
+from .targets import check_labels, class_targets, to_target, soft_targets, to_probs
 
 # %% ../nbs/lessons/05_sgn.ipynb #4a15d8f4
 class SGNLoss(nn.Module):
@@ -26,6 +27,8 @@ class SGNLoss(nn.Module):
         scale:str='rank_one',    # `rank_one` (the authors') or `isotropic` (slides (5))
         reweight:bool=True,      # Table 4's LR: learn the noise scale
         correct:bool=True,       # Table 4's LC: shift the target towards the EMA network's
+        basis:str='helmert',     # of the plane: `helmert`, or `sbp`, a balanced tree of cuts
+        prior:Tensor=None,       # labels are smoothed towards it, `[K]`; uniform if None
     ):
         super().__init__()
         to_target(torch.zeros(1), K, gamma, temperature)         # a bad setting: complain now
@@ -34,6 +37,18 @@ class SGNLoss(nn.Module):
         self.K,self.n_out = K,K-1 + extra*reweight
         self.scale,self.reweight,self.correct = scale,reweight,correct
         self.gamma,self.alpha,self.temperature = gamma,alpha,temperature
+        self.basis = lookup('basis', basis, ('helmert', 'sbp'))
+        self._make_targets(prior)
+
+    def _make_targets(self, prior):
+        "The basis, the prior and the table of targets; None where they are what `to_target` has."
+        V = sbp_basis(balanced_sbp(self.K)) if self.basis=='sbp' else None
+        tables = {'V': V, 'prior': prior, 'targets': None}
+        if not (V is None and prior is None):
+            tables['targets'] = class_targets(self.K, self.gamma, self.temperature, V, prior)
+        for name,v in tables.items():
+            v = v if v is None else torch.as_tensor(v).float()
+            self.register_buffer(name, v, persistent=False)      # they follow from the settings
 
 # %% ../nbs/lessons/05_sgn.ipynb #eba069f5
 @patch
@@ -50,7 +65,7 @@ def probs(self:SGNLoss,
     out:Tensor,  # of the network or its EMA copy, `[b, n_out]`
 )->Tensor:       # `[b, K]`
     "Class probabilities: `ilr_inv` of the mean. Slides (3)."
-    return to_probs(self.split(out)[0], self.temperature)
+    return to_probs(self.split(out)[0], self.temperature, self.V)
 
 # %% ../nbs/lessons/05_sgn.ipynb #51161b83
 @patch
@@ -58,9 +73,12 @@ def target(self:SGNLoss,
     y:Tensor,  # class ids `[b]`, or soft labels `[b, K]`
 )->Tensor:     # `t`, `[b, K-1]`
     "The label as a point. Slides (1)."
-    if y.is_floating_point(): return soft_targets(y, self.gamma, self.temperature)
+    if y.is_floating_point():
+        return soft_targets(y, self.gamma, self.temperature, self.V, self.prior)
     cheap = y.device.type=='cpu' and not torch.compiler.is_compiling()   # a GPU would be waited for
-    return to_target(y, self.K, self.gamma, self.temperature, validate=cheap)
+    if self.targets is None:
+        return to_target(y, self.K, self.gamma, self.temperature, validate=cheap)
+    return F.embedding(check_labels(y, self.K) if cheap else y, self.targets)
 
 @patch
 def residual(self:SGNLoss,

@@ -202,7 +202,7 @@ from sgn_nb.results.figures import line_style
 from sgn_nb.methods.registry import METHODS, PAPER_METHODS
 from sgn_nb.experiments.search import search_space
 assert 'sce' in METHODS and 'sce' not in PAPER_METHODS and 'ICCV' in METHODS['sce'].citation
-assert len({line_style(m)['color'] for m in METHODS}) == 13
+assert len({line_style(m)['color'] for m in METHODS}) == len(METHODS)
 assert search_space('sce', {'lr': [.01, .1]}) == {'lr': (.01, .1), 'a': (.01, 10., 'log')}
 with ExceptionExpected(ValueError, r'a must be a number in \\[0, inf\\), got -1'):
     check_spec(Spec(method='sce', settings={'a': -1}))

@@ -181,7 +181,7 @@ def apply(self:Noise,
     y,              # clean labels, `[N]`, class ids 0..K-1
     K:int,          # number of classes, >= 2
     seed:int,       # same arguments, same labels
-    x=None,         # images or features, `[N, ...]`, uint8 or floats in 0..1; read by idn only
+    x=None,         # images `[N, C, H, W]` or `[N, H, W]`, or features `[N, D]`; read by idn only
     asym_map=None,  # class id -> class id it is mistaken for; read by asym only
 )->Tensor:          # noisy labels, `[N]`, int64, on the device of `y`
     "Noisy labels: with probability `rate` a label is redrawn. A pure function of its arguments."
@@ -241,16 +241,24 @@ def _truncated_normal(mean, w, sd=.1):
     return (mean + sd*z).clamp(0, 1)
 
 # %% ../../nbs/api/data/00_noise.ipynb #e1b15480
-def _unit_features(x):
-    "`x` `[n, ...]` as `[n, D]` float64 in 0..1; uint8 is divided by 255."
+def _channels(x):
+    "`x` `[N, ...]` as `[N, C, P]`: channels and their pixels; a feature is a channel of one pixel."
     x = torch.as_tensor(x).cpu()
-    z = x.reshape(len(x), -1).double()
-    if x.dtype==torch.uint8: return z/255
-    lo,hi = z.aminmax()
-    if not (lo>=0 and hi<=1):
-        raise ValueError('x must be uint8, or numbers in [0, 1] before any normalisation, '
-                         f'got {lo:g}..{hi:g}')
-    return z
+    if x.ndim<2 or not x.numel():
+        raise ValueError('x must be images [N, C, H, W] or [N, H, W], or features [N, D], '
+                         f'got shape {list(x.shape)}')
+    C = 1 if x.ndim==3 else x.shape[1]
+    return x.reshape(len(x), C, -1)
+
+def _channel_stats(x):
+    "Mean and standard deviation of each channel, `[C, 1]`, float64; a constant one gets 1."
+    parts = x.split(256)                                # no copy of all images in floats
+    n = len(x)*x.shape[2]
+    mean = sum(part.double().sum((0, 2)) for part in parts)[:, None]/n
+    if not mean.isfinite().all(): raise ValueError('x must be finite, got NaN or infinite values')
+    squares = sum((part - mean).square().sum((0, 2)) for part in parts)[:, None]
+    std = (squares/n).sqrt()
+    return mean,torch.where(std>1e-7*mean.abs(), std, 1.)
 
 # %% ../../nbs/api/data/00_noise.ipynb #4aa3e0b9
 def _instance_noise(rate, x, y, K, seed, w):
@@ -259,9 +267,12 @@ def _instance_noise(rate, x, y, K, seed, w):
         raise ValueError('idn noise needs x, the images or features that it depends on, got None')
     if len(x)!=len(y):
         raise ValueError(f'x and y must have one common length, got {len(x)} and {len(y)}')
-    W = _judge(torch.as_tensor(x[0]).numel(), K, seed)
+    x = _channels(x)
+    mean,std = _channel_stats(x)
+    W = _judge(x[0].numel(), K, seed)
     def rows(s):
-        z = _unit_features(x[s]) @ W
+        z = (x[s] - mean)/std
+        z = z.flatten(1) @ W
         return z.scatter(1, y[s, None], -torch.inf).softmax(-1)
     return _truncated_normal(rate, w) if rate else 0., rows
 

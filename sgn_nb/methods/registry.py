@@ -9,7 +9,7 @@ __all__ = ['METHODS', 'PAPER_METHODS', 'method_class']
 from ..base.errors import lookup
 from . import density, loss, memory, selection
 from .base import Method
-from .sgn import SGN
+from .sgn import Bootstrap, SGN
 
 # %% ../../nbs/api/methods/06_registry.ipynb #eb673892
 METHODS = {
@@ -25,6 +25,7 @@ METHODS = {
     'sop':        memory.SOP,
     'nal':        memory.NAL,
     'sgn':        SGN,
+    'bootstrap':  Bootstrap,
 }
 
 PAPER_METHODS = ('ce', 'gce', 'ls', 'het', 'nan', 'ln',
