@@ -237,6 +237,15 @@ def resolve(cls:Method,
     "All settings of a run; unknown names, wrong types and values out of range raise."
     return cls.complete_settings(**settings)
 
+# %% ../../nbs/api/methods/00_base.ipynb #f5ef72de
+@patch(cls_method=True)
+def as_searched(cls:Method,
+    epochs:int,  # length of the run, epochs
+    **settings,  # from `Method.resolve`
+)->dict:         # name -> value; every name of `Method.space` is among them
+    "Settings as a search speaks of them."
+    return settings
+
 # %% ../../nbs/api/methods/00_base.ipynb #20a80f02
 @patch
 def ids(self:Method,

@@ -6,6 +6,7 @@
 __all__ = ['short_run', 'SGN']
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #28a00004
+from numbers import Real
 from torch import Tensor
 from fastcore.basics import patch
 from fastcore.meta import delegates
@@ -14,14 +15,19 @@ from .base import Choice, Method, Range, Step, predicted_classes
 from ..sgn import SGNLoss
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #81633989
+_LABEL_WEIGHT = Range(0, 1, open='low', search=(.02, .8, 'log'))
+
 def short_run(
-    epochs:int,  # length of the run, epochs
-    steps:int,   # length of the run, optimiser steps
-)->dict:         # `alpha` and `beta`
+    epochs:int,              # length of the run, epochs
+    steps:int,               # length of the run, optimiser steps
+    label_weight:float=.05,  # weight that the given label has left when the run ends, (0, 1]
+)->dict:                     # `alpha` and `beta`
     "SGN's two time constants for a run of any length; the paper's at the paper's length."
     if min(epochs, steps)<1:
         raise ValueError(f'epochs and steps must be at least 1, got {epochs} and {steps}')
-    return {'alpha': .05**(1/epochs), 'beta': 1-.353*steps**(-2/3)}
+    if not (isinstance(label_weight, Real) and label_weight in _LABEL_WEIGHT):
+        raise ValueError(f'label_weight must be a number in {_LABEL_WEIGHT}, got {label_weight!r}')
+    return {'alpha': label_weight**(1/epochs), 'beta': 1-.353*steps**(-2/3)}
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #17b79c19
 class SGN(Method):
@@ -32,10 +38,10 @@ class SGN(Method):
                 'with Noisy Labels. ICLR 2024.')
     links = {'paper': 'https://openreview.net/forum?id=wfgZc3IMqo',
              'code': 'https://github.com/ErikEnglesson/SGN'}
-    ranges = {'gamma': Range(0, 1, open='low', search=(.001, .1, 'log')),
-              'alpha': Range(0, 1, search=(.8, .995)),
+    ranges = {'gamma': Range(0, 1, open='low', search=(.001, .3, 'log')),
+              'alpha': Range(0, 1),
+              'label_weight': _LABEL_WEIGHT,
               'beta': Range(0, 1, open='high'),
-              'beta_warmup': Choice((False, True), searchable=True),
               'temperature': Range(0, open='low'),
               'scale': Choice(('rank_one', 'isotropic'))}
     photo_settings = {'gamma': .01, 'beta_warmup': True}
@@ -55,7 +61,16 @@ class SGN(Method):
 
     @classmethod
     def resolve(cls, epochs, steps, **settings):
-        return super().resolve(epochs, steps, **{**short_run(epochs, steps), **settings})
+        if {'alpha', 'label_weight'} <= settings.keys():
+            raise ValueError('alpha and label_weight are one setting, give one of them: '
+                             f'got alpha {settings["alpha"]!r}, '
+                             f'label_weight {settings["label_weight"]!r}')
+        weight = {k: settings.pop(k) for k in ('label_weight',) if k in settings}
+        return super().resolve(epochs, steps, **{**short_run(epochs, steps, **weight), **settings})
+
+    @classmethod
+    def as_searched(cls, epochs, **settings):
+        return settings | {'label_weight': settings['alpha']**epochs}
 
     def n_out(self, K):
         return SGNLoss(K, scale=self.settings.scale, reweight=self.settings.reweight).n_out
