@@ -6,17 +6,15 @@
 __all__ = ['short_run', 'SGN']
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #28a00004
-from numbers import Real
 from torch import Tensor
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..ema import EMA
-from .base import Choice, Method, Range, Step, predicted_classes
+from .base import (
+    LABEL_WEIGHT, Choice, Method, Range, Step, label_decay, predicted_classes, replace_label_weight)
 from ..sgn import SGNLoss
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #81633989
-_LABEL_WEIGHT = Range(0, 1, open='low', search=(.02, .8, 'log'))
-
 def short_run(
     epochs:int,              # length of the run, epochs
     steps:int,               # length of the run, optimiser steps
@@ -25,9 +23,7 @@ def short_run(
     "SGN's two time constants for a run of any length; the paper's at the paper's length."
     if min(epochs, steps)<1:
         raise ValueError(f'epochs and steps must be at least 1, got {epochs} and {steps}')
-    if not (isinstance(label_weight, Real) and label_weight in _LABEL_WEIGHT):
-        raise ValueError(f'label_weight must be a number in {_LABEL_WEIGHT}, got {label_weight!r}')
-    return {'alpha': label_weight**(1/epochs), 'beta': 1-.353*steps**(-2/3)}
+    return {'alpha': label_decay(label_weight, epochs), 'beta': 1-.353*steps**(-2/3)}
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #17b79c19
 class SGN(Method):
@@ -40,7 +36,7 @@ class SGN(Method):
              'code': 'https://github.com/ErikEnglesson/SGN'}
     ranges = {'gamma': Range(0, 1, open='low', search=(.001, .3, 'log')),
               'alpha': Range(0, 1),
-              'label_weight': _LABEL_WEIGHT,
+              'label_weight': LABEL_WEIGHT,
               'beta': Range(0, 1, open='high'),
               'temperature': Range(0, open='low'),
               'scale': Choice(('rank_one', 'isotropic'))}
@@ -61,12 +57,8 @@ class SGN(Method):
 
     @classmethod
     def resolve(cls, epochs, steps, **settings):
-        if {'alpha', 'label_weight'} <= settings.keys():
-            raise ValueError('alpha and label_weight are one setting, give one of them: '
-                             f'got alpha {settings["alpha"]!r}, '
-                             f'label_weight {settings["label_weight"]!r}')
-        weight = {k: settings.pop(k) for k in ('label_weight',) if k in settings}
-        return super().resolve(epochs, steps, **{**short_run(epochs, steps, **weight), **settings})
+        settings = replace_label_weight(settings, 'alpha', epochs)
+        return super().resolve(epochs, steps, **{**short_run(epochs, steps), **settings})
 
     @classmethod
     def as_searched(cls, epochs, **settings):
