@@ -152,7 +152,7 @@ class NAL(Method):
         return settings | {'label_weight': weight}
 
     def n_out(self, K): return K+1
-    def probs(self, x): return self.net(x).float()[..., :self.K].softmax(-1)
+    def probs(self, x, net=None): return (net or self.net)(x).float()[..., :self.K].softmax(-1)
     def branch(self, epoch, b):
         "Is it time to rewrite labels?"
         s = self.settings
