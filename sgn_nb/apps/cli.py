@@ -315,7 +315,7 @@ def _check_optuna():
         raise ImportError('sgn_search needs Optuna: pip install "sgn_nb[search]"') from e
 
 def sgn_search(
-    file:str,           # A TOML file that says what to search, such as experiments/digits_search.toml.
+    file:str,           # A TOML file that says what to search, such as experiments/digits_annealed_search.toml.
     settings:str=None,  # The TOML file of settings to write. The default is beside the records, settings.toml.
     workers:int=1,      # How many processes to start; they share the cores.
     out:str=None,       # Folder for the trials' records, which several machines may share. The default is runs/ and the file's name.

@@ -49,8 +49,9 @@ def changed_fields(
 
 def _differences(values, defaults):
     "Values that differ from their defaults; 1 and 1. are one number, and one name."
-    def as_default(name, v): return float(v) if isinstance(defaults[name], float) else v
-    different = {name: v for name,v in values.items() if v!=defaults[name]}
+    def as_default(name, v): return float(v) if isinstance(defaults.get(name), float) else v
+    def is_default(name, v): return name in defaults and v==defaults[name]
+    different = {name: v for name,v in values.items() if not is_default(name, v)}
     return {name: as_default(name, v) for name,v in different.items()}
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #6489e95a

@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['suggest', 'Search', 'read_search', 'open_storage', 'open_study', 'counted_trials', 'claim_trial', 'search_space',
-           'plan_trial', 'default_values', 'run_trial', 'run_trials', 'search_result', 'to_toml', 'run_search',
-           'save_search', 'load_search', 'search_table']
+           'plan_trial', 'searched_values', 'default_values', 'run_trial', 'noisy_accuracy', 'run_trials',
+           'search_result', 'searched_space', 'to_toml', 'run_search', 'save_search', 'load_search', 'search_table']
 
 # %% ../../nbs/api/experiments/04_search.ipynb #2c7a59f4
 import json
 import math
 import sys
 import time
+from ast import literal_eval
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
+from zlib import crc32
 from filelock import FileLock
 from tqdm import tqdm
 from .plans import Plan, read_toml, specs_of
@@ -35,13 +37,14 @@ def suggest(
     space:dict,  # name -> `(low, high)`, `(low, high, 'log')` or a list of values
 )->dict:         # name -> value, numbers to three digits
     "One choice from a space."
-    return {name: _suggest_one(trial, name, v) for name,v in space.items()}
+    return {name: _rounded_value(_suggest_one(trial, name, v)) for name,v in space.items()}
 
 def _suggest_one(trial, name, v):
     if isinstance(v, list): return trial.suggest_categorical(name, v)
     low,high,*log = v
-    value = trial.suggest_float(name, low, high, log=bool(log))
-    return float(f'{value:.3g}')
+    return trial.suggest_float(name, low, high, log=bool(log))
+
+def _rounded_value(v): return float(f'{v:.3g}') if isinstance(v, float) else v
 
 # %% ../../nbs/api/experiments/04_search.ipynb #f292ff8a
 @dataclass(frozen=True)
@@ -104,12 +107,8 @@ def open_study(
 ):               # an Optuna study, the one that there is or a new one
     "The study of one method."
     import optuna
-    sampler = optuna.samplers.TPESampler(
-        n_startup_trials=5, multivariate=True, constant_liar=True)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
     return optuna.create_study(
-        study_name=f'{name}-{method}', storage=storage, direction='maximize',
-        load_if_exists=True, sampler=sampler, pruner=pruner)
+        study_name=f'{name}-{method}', storage=storage, direction='maximize', load_if_exists=True)
 
 # %% ../../nbs/api/experiments/04_search.ipynb #d755966f
 def _trial_name(study, number):
@@ -123,7 +122,7 @@ def _requeue_lost(study, out):
         with claim(_trial_name(study, t.number), out) as is_lost:
             if not is_lost: continue
             study.tell(t.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(t.params)
+            study.enqueue_trial(t.params, user_attrs=t.user_attrs)
 
 def counted_trials(
     study,  # Optuna's
@@ -151,10 +150,19 @@ def claim_trial(
 def _next_trial(study, budget, defaults, out):
     "The first of the queue, or a new one while the budget lasts; else None."
     import optuna
-    if not study.trials: study.enqueue_trial(defaults)
+    if not study.trials: study.enqueue_trial(defaults, user_attrs={'default': True})
     _requeue_lost(study, out)
     waiting = study.get_trials(states=[optuna.trial.TrialState.WAITING])
-    return study.ask() if waiting or len(counted_trials(study))<budget else None
+    begun = len(counted_trials(study))-len(waiting)
+    if not waiting and begun>=budget: return None
+    study.sampler = _sampler(f'{study.study_name} {begun}')
+    return study.ask()
+
+def _sampler(name):
+    "Five trials at random, then by those before; what is drawn follows from a name."
+    import optuna
+    return optuna.samplers.TPESampler(
+        n_startup_trials=5, multivariate=True, constant_liar=True, seed=crc32(name.encode()))
 
 # %% ../../nbs/api/experiments/04_search.ipynb #e640fd74
 def search_space(
@@ -177,13 +185,23 @@ def plan_trial(
     plan, = plan_runs([spec])
     return plan
 
+# %% ../../nbs/api/experiments/04_search.ipynb #015ec596
+def searched_values(
+    spec:Spec,  # of a plan or a record
+    space:dict, # name -> range or list
+)->dict:        # name -> value, numbers to three digits
+    "What a run has for the names of a space."
+    settings = method_class(spec.method).as_searched(spec.epochs, **spec.settings)
+    values = vars(spec) | settings
+    return {name: _rounded_value(values[name]) for name in space}
+
 def default_values(
     spec:Spec,    # of a search
     space:dict,   # from `search_space`
 )->dict:          # name -> value
-    "What the spec says; what it leaves to the run's length is left to the sampler."
+    "What the first trial takes; what lies outside of its range is left to the sampler."
     plan, = plan_runs([spec])
-    values = vars(plan.spec) | plan.spec.settings
+    values = searched_values(plan.spec, space)
     return {k: values[k] for k,v in space.items() if _is_inside(values[k], v)}
 
 def _is_inside(value, v):
@@ -200,20 +218,23 @@ def run_trial(
     out,           # folder of records
     device='auto', # `auto`, `cpu`, `cuda`
 )->float:          # mean accuracy on noisy validation labels at the last epoch, 0..1
-    "Train on every noise and seed; stop between runs if others were better by then."
-    import optuna
+    "Train on every noise and seed; a trial of which a run diverges is worth nothing."
     values = suggest(trial, search_space(specs[0].method, fields))
     scores = []
     for n,spec in enumerate(specs, 1):
         try: record = record_run(plan_trial(spec, values, fields), out, device)
         except FloatingPointError as e:                        # no worse could be said of it
             trial.set_user_attr('diverged', str(e))
-            raise optuna.TrialPruned from e
-        predictor = record.reported('val')
-        scores.append(record.curve[-1][f'val_acc/{predictor}'])
-        trial.report(mean(scores), n)
-        if n<len(specs) and trial.should_prune(): raise optuna.TrialPruned
+            return 0.
+        scores.append(noisy_accuracy(record))
+        trial.report(mean(scores), n)                          # the bar counts these
     return mean(scores)
+
+def noisy_accuracy(
+    record,  # of a run of a trial
+)->float:    # share, 0..1
+    "What a trial is judged by: accuracy on noisy validation labels at the last epoch."
+    return record.accuracy('val', record.reported('val'))
 
 # %% ../../nbs/api/experiments/04_search.ipynb #bb30a2b6
 def run_trials(
@@ -241,7 +262,6 @@ def _run_next(study, trials, defaults, runs, fields, out, device):
     with claim_trial(study, trials, defaults, out) as trial:
         if trial is None: return False
         try: study.tell(trial, run_trial(trial, runs, fields, out, device))
-        except optuna.TrialPruned: study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         except OutOfTime: pass                 # as if the process had been killed: it is run again
         except Exception as e:
             trial.set_user_attr('error', f'{type(e).__name__}: {e}')
@@ -256,7 +276,7 @@ def search_result(
 )->tuple:         # settings; where they come from
     "The best trial's choice and its provenance."
     import optuna
-    complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    complete = _complete_trials(study)
     if not complete:
         errors = [t.user_attrs for t in study.trials]
         raise ValueError(f'study {study.study_name} has no finished trial: {errors}')
@@ -265,18 +285,30 @@ def search_result(
     settings = suggest(optuna.trial.FixedTrial(best.params), space)
     return settings,_provenance(study, best, specs, space)
 
+def _complete_trials(study):
+    "The trials with a value, which those whose runs diverged have not earned."
+    complete = [t for t in study.trials if t.state.name=='COMPLETE']
+    return [t for t in complete if 'diverged' not in t.user_attrs]
+
 def _provenance(study, best, specs, space):
     "What a file of settings says of the search that they come from."
-    default = study.trials[0].value
-    states = [t.state.name for t in counted_trials(study)]
+    complete = _complete_trials(study)
+    default = [rounded(t.value) for t in complete if 'default' in t.user_attrs]
+    number = len(counted_trials(study))
     return {
         'val_acc': rounded(best.value),
-        'val_acc_default': 'none' if default is None else rounded(default),
-        'trial': best.number, 'trials': len(states),
-        'pruned': states.count('PRUNED'), 'failed': states.count('FAIL'),
+        'val_acc_default': default[0] if default else 'none',
+        'trial': best.number, 'trials': number, 'failed': number-len(complete),
         'noise': list(dict.fromkeys(s.noise for s in specs)),
         'seed': list(dict.fromkeys(s.seed for s in specs)),
         'space': [f'{k}: {v}' for k,v in space.items()]}
+
+def searched_space(
+    provenance:dict,  # of a method's settings
+)->dict:              # name -> range or list, as from `search_space`
+    "Where it was looked for them."
+    lines = [line.split(': ', 1) for line in provenance['space']]
+    return {name: literal_eval(text) for name,text in lines}
 
 # %% ../../nbs/api/experiments/04_search.ipynb #f29c823d
 def to_toml(
@@ -414,7 +446,7 @@ def _search_row(method, settings, provenance):
         'method': method,
         'noisy validation': _percent(provenance['val_acc']),
         'by default': _percent(provenance['val_acc_default']),
-        'trials': provenance['trials'], 'pruned': provenance['pruned'],
+        'trials': provenance['trials'], 'failed': provenance['failed'],
         'settings': choice}
 
 def _percent(share): return f'{100*share:.1f}' if isinstance(share, float) else '–'

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
-from .base import Choice, Method, Range, Step, predicted_classes
+from .base import (
+    LABEL_WEIGHT, Choice, Method, Range, Step, predicted_classes, replace_label_weight)
 from ..base.distributed import all_gather, all_reduce_sum
 
 # %% ../../nbs/api/methods/02_memory.ipynb #e619a229
@@ -117,7 +118,8 @@ class NAL(Method):
     citation = ('Y. Lu, Y. Bo, W. He. Noise Attention Learning: Enhancing Noise '
                 'Robustness by Gradient Scaling. NeurIPS 2022.')
     links = {'paper': 'https://openreview.net/forum?id=yfNSUQ3yRo'}
-    ranges = {'momentum': Range(0, 1, search=(.9, .995)),
+    ranges = {'momentum': Range(0, 1),
+              'label_weight': LABEL_WEIGHT,
               'start':    Range(0),
               'every':    Range(1),
               'lam':      Range(0, search=(.5, 20., 'log'))}
@@ -138,12 +140,28 @@ class NAL(Method):
         labels = torch.as_tensor(y).long().cpu()
         self.register_buffer('memory', F.one_hot(labels, K).float())
 
+    @classmethod
+    def resolve(cls, epochs, steps, **settings):
+        others = {k: v for k,v in settings.items() if k!='label_weight'}
+        times = _rewritings(epochs, cls.complete_settings(**others))
+        return super().resolve(epochs, steps, **replace_label_weight(settings, 'momentum', times))
+
+    @classmethod
+    def as_searched(cls, epochs, **settings):
+        weight = settings['momentum']**_rewritings(epochs, settings)
+        return settings | {'label_weight': weight}
+
     def n_out(self, K): return K+1
     def probs(self, x, net=None): return (net or self.net)(x).float()[..., :self.K].softmax(-1)
     def branch(self, epoch, b):
         "Is it time to rewrite labels?"
         s = self.settings
         return epoch>=s.start and int(epoch)%s.every==0
+
+def _rewritings(epochs, settings):
+    "In how many epochs are labels rewritten? In a run without any, as if in one."
+    start,every = settings['start'],settings['every']
+    return max(1, sum(e>=start and e%every==0 for e in range(epochs)))
 
 # %% ../../nbs/api/methods/02_memory.ipynb #3ead2086
 @patch

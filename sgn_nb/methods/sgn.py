@@ -10,21 +10,23 @@ import torch.nn.functional as F
 from torch import Tensor
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from ..ema import EMA
-from .base import Choice, Method, Range, Step, predicted_classes
+from ..ema import EMA, run_beta
+from .base import (
+    LABEL_WEIGHT, Choice, Method, Range, Step, label_decay, predicted_classes, replace_label_weight)
 from ..sgn import SGNLoss
 from ..shifted_gaussian import shift_weight
 from ..targets import class_prior
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #81633989
 def short_run(
-    epochs:int,  # length of the run, epochs
-    steps:int,   # length of the run, optimiser steps
-)->dict:         # `alpha` and `beta`
+    epochs:int,              # length of the run, epochs
+    steps:int,               # length of the run, optimiser steps
+    label_weight:float=.05,  # weight that the given label has left when the run ends, (0, 1]
+)->dict:                     # `alpha` and `beta`
     "SGN's two time constants for a run of any length; the paper's at the paper's length."
     if min(epochs, steps)<1:
         raise ValueError(f'epochs and steps must be at least 1, got {epochs} and {steps}')
-    return {'alpha': .05**(1/epochs), 'beta': 1-.353*steps**(-2/3)}
+    return {'alpha': label_decay(label_weight, epochs), 'beta': run_beta(steps)}
 
 # %% ../../nbs/api/methods/05_sgn.ipynb #17b79c19
 class SGN(Method):
@@ -35,10 +37,10 @@ class SGN(Method):
                 'with Noisy Labels. ICLR 2024.')
     links = {'paper': 'https://openreview.net/forum?id=wfgZc3IMqo',
              'code': 'https://github.com/ErikEnglesson/SGN'}
-    ranges = {'gamma': Range(0, 1, open='low', search=(.001, .1, 'log')),
-              'alpha': Range(0, 1, search=(.8, .995)),
+    ranges = {'gamma': Range(0, 1, open='low', search=(.001, .3, 'log')),
+              'alpha': Range(0, 1),
+              'label_weight': LABEL_WEIGHT,
               'beta': Range(0, 1, open='high'),
-              'beta_warmup': Choice((False, True), searchable=True),
               'temperature': Range(0, open='low'),
               'scale': Choice(('rank_one', 'isotropic')),
               'basis': Choice(('helmert', 'sbp')),
@@ -63,7 +65,12 @@ class SGN(Method):
 
     @classmethod
     def resolve(cls, epochs, steps, **settings):
+        settings = replace_label_weight(settings, 'alpha', epochs)
         return super().resolve(epochs, steps, **{**short_run(epochs, steps), **settings})
+
+    @classmethod
+    def as_searched(cls, epochs, **settings):
+        return settings | {'label_weight': settings['alpha']**epochs}
 
     def n_out(self, K):
         return SGNLoss(K, scale=self.settings.scale, reweight=self.settings.reweight).n_out
