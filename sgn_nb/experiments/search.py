@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['suggest', 'Search', 'read_search', 'open_storage', 'open_study', 'counted_trials', 'claim_trial', 'search_space',
            'plan_trial', 'searched_values', 'default_values', 'run_trial', 'noisy_accuracy', 'run_trials',
-           'search_result', 'searched_space', 'to_toml', 'run_search', 'save_search', 'load_search', 'search_table']
+           'search_result', 'searched_space', 'to_toml', 'run_search', 'save_search', 'load_search', 'search_table',
+           'choose_in_grid']
 
 # %% ../../nbs/api/experiments/04_search.ipynb #2c7a59f4
 import json
@@ -450,3 +451,33 @@ def _search_row(method, settings, provenance):
         'settings': choice}
 
 def _percent(share): return f'{100*share:.1f}' if isinstance(share, float) else '–'
+
+# %% ../../nbs/api/experiments/04_search.ipynb #fdf6b956
+def choose_in_grid(
+    records:list,  # of a grid that has the same values of some fields for every method
+    *names,        # of these fields: `lr`
+)->dict:           # method -> settings, provenance, as from `run_search`
+    "The values with the best mean accuracy on noisy validation labels."
+    methods = dict.fromkeys(r.spec.method for r in records)
+    return {m: _choose([r for r in records if r.spec.method==m], names) for m in methods}
+
+def _choose(records, names):
+    "Of one method."
+    def values(record): return tuple(getattr(record.spec, name) for name in names)
+    choices = list(dict.fromkeys(map(values, records)))
+    runs = {c: [r for r in records if values(r)==c] for c in choices}
+    most = max(map(len, runs.values()))
+    scores = {c: mean(map(noisy_accuracy, rs)) for c,rs in runs.items() if len(rs)==most}
+    best = max(scores, key=scores.get)
+    specs = [r.spec for r in records]
+    provenance = {
+        'val_acc': rounded(scores[best]), 'val_acc_default': 'none',
+        'trial': choices.index(best), 'trials': len(choices), 'failed': len(choices)-len(scores),
+        'noise': list(dict.fromkeys(map(_labels_name, specs))),
+        'seed': list(dict.fromkeys(s.seed for s in specs)),
+        'space': [f'{name}: {sorted({c[k] for c in choices})}' for k,name in enumerate(names)]}
+    return dict(zip(names, best)),provenance
+
+def _labels_name(spec):
+    "The noise, or the column of labels that have their own."
+    return spec.noise if spec.label_column in ('', spec.clean_column) else spec.label_column
