@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'PAPER_METHODS', 'method_class']
 
 # %% ../../nbs/api/methods/07_registry.ipynb #43947c78
 from ..base.errors import lookup
-from . import density, loss, memory, selection
+from . import density, loss, memory, selection, semi_supervised
 from .base import Method
 from .sgn import SGN
 
@@ -25,6 +25,8 @@ METHODS = {
     'sop':        memory.SOP,
     'nal':        memory.NAL,
     'sgn':        SGN,
+    'elrplus':    semi_supervised.ELRPlus,
+    'dividemix':  semi_supervised.DivideMix,
 }
 
 PAPER_METHODS = ('ce', 'gce', 'ls', 'het', 'nan', 'ln',

@@ -6,12 +6,13 @@
 __all__ = ['TwoNetworks', 'Pairs', 'draw_pairs', 'ELRPlus', 'clean_probability', 'sharpen', 'DivideMix']
 
 # %% ../../nbs/api/methods/06_semi_supervised.ipynb #7f9e1e93
+import math
 import warnings
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Beta
+from torch.distributions import Gamma
 from fastcore.basics import patch
 from ..ema import EMA
 from .base import Choice, Method, Range, Step, call_at_once, predicted_classes
@@ -62,10 +63,11 @@ def draw_pairs(
     alpha:float,  # of Beta(alpha, alpha), > 0; the larger, the nearer is the share to one half
 )->Pairs:         # for all examples one share, for each a partner
     "Who is blended with whom, and in what proportion."
-    concentration = torch.full((), alpha, device=x.device)
-    share = Beta(concentration, concentration, validate_args=False).sample()
+    concentration = torch.full((2,), float(alpha), device=x.device)
+    rate = torch.ones_like(concentration)
+    gammas = Gamma(concentration, rate, validate_args=False).sample()   # of two: Beta is a share
     order = torch.rand(len(x)*world_size(), device=x.device).argsort()
-    return Pairs(torch.maximum(share, 1-share), shard(order))
+    return Pairs(gammas.max()/gammas.sum(), shard(order))
 
 # %% ../../nbs/api/methods/06_semi_supervised.ipynb #322526c9
 class ELRPlus(TwoNetworks):
