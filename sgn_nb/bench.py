@@ -30,6 +30,7 @@ from .data.batches import Augment, Batches
 from .data.examples import from_arrays
 from .training.metrics import training_flops
 from .base.parallel import adapt_threads, available_cores, keep_memory, keep_threads
+from .methods.base import LATE
 from .methods.registry import METHODS, method_class
 from .base.errors import lookup
 from .nets import NETS, net_maker
@@ -167,7 +168,7 @@ def step_job(
     y,i = y.to(device),i.to(device)
     half = _autocast(precision, device)
     def step():
-        with half: loss = method(x, y, i, 1.).loss
+        with half: loss = method(x, y, i, LATE).loss
         loss.backward()
         opt.step()
         opt.zero_grad()

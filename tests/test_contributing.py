@@ -1,5 +1,5 @@
 """The page that tells how to contribute is tried: what it names is there, its examples are cells of
-ours, and its thirteenth method works everywhere."""
+ours, and its further method works everywhere."""
 import ast
 import re
 import sys
@@ -152,7 +152,7 @@ TESTS = [t for t in are_concerned('tests', 'test_*.py') if 'contributing' not in
 
 def test_those_that_are_concerned_are_found():
     "Among them the ones that once compared the registry with the paper's list."
-    for name in ('api/methods/06_registry', 'api/02_bench', 'api/results/03_figures',
+    for name in ('api/methods/07_registry', 'api/02_bench', 'api/results/03_figures',
                  'api/apps/02_cli', 'results/01_cifar', 'lessons/07_bug_museum'):
         assert f'nbs/{name}.ipynb' in NOTEBOOKS
     for name in ('experiments', 'search', 'commands'): assert f'tests/test_{name}.py' in TESTS
@@ -169,10 +169,10 @@ def edit(path, change):
     nbformat.write(nb, path)
 
 @pytest.fixture(scope='module')
-def thirteen(tmp_path_factory):
+def extended(tmp_path_factory):
     """A copy of the project with the page's method: one cell into a notebook, one line into the
     registry, exported."""
-    copy = copytree(ROOT, tmp_path_factory.mktemp('thirteen')/'copy', ignore=ignored)
+    copy = copytree(ROOT, tmp_path_factory.mktemp('extended')/'copy', ignore=ignored)
     above, line, below = [words[1:] for words in DIFF.splitlines()]
     def one_cell(cells): cells[-1:-1] = [nbformat.v4.new_code_cell(c) for c in (METHOD, LAW)]
     def one_line(cells):
@@ -180,7 +180,7 @@ def thirteen(tmp_path_factory):
         assert f'{above}\n{below}' in registry.source
         registry.source = registry.source.replace(above, f'{above}\n{line}')
     edit(copy/'nbs/api/methods/01_loss.ipynb', one_cell)
-    edit(copy/'nbs/api/methods/06_registry.ipynb', one_line)
+    edit(copy/'nbs/api/methods/07_registry.ipynb', one_line)
     run(BIN/'nbdev_export', cwd=copy)
     return copy
 
@@ -209,21 +209,21 @@ with ExceptionExpected(ValueError, r'a must be a number in \\[0, inf\\), got -1'
 '''
 TRAIN = 'from sgn_nb.apps.cli import main_train; main_train()'
 
-def test_the_law_holds(thirteen):
+def test_the_law_holds(extended):
     "The page's third step, where its first two were made."
-    python(thirteen, IMPORTS + LAW)
+    python(extended, IMPORTS + LAW)
 
-def test_everybody_asks_the_class(thirteen):
+def test_everybody_asks_the_class(extended):
     "Figures have a colour for it, a search knows where to look, a bad setting is named."
-    python(thirteen, QUESTIONS)
+    python(extended, QUESTIONS)
 
-def test_a_command_trains_it(thirteen, tmp_path):
+def test_a_command_trains_it(extended, tmp_path):
     "Nothing but its name is told to the command, which offers it where a name is misspelt."
     small = '--n-train 200 --batch 30 --net mlp --epochs 2 --device cpu'.split()
     chosen = ['--method', 'sce', '--settings', 'b=.5']
-    printed = python(thirteen, TRAIN, *chosen, *small, '--out', tmp_path/'out').stdout
+    printed = python(extended, TRAIN, *chosen, *small, '--out', tmp_path/'out').stdout
     assert '| sce ' in printed
-    complaint = python(thirteen, TRAIN, '--method', 'sec', ok=False).stderr
+    complaint = python(extended, TRAIN, '--method', 'sec', ok=False).stderr
     assert "did you mean 'sce'" in complaint and 'nan, sce, ln' in complaint
 
 CELLS = '''
@@ -237,13 +237,13 @@ sys.exit(not ok)
 
 @slow
 @pytest.mark.parametrize('notebook', NOTEBOOKS)
-def test_notebooks_with_thirteen(thirteen, notebook):
+def test_notebooks_with_one_more(extended, notebook):
     "None of them has counted the methods."
-    python(thirteen, CELLS, notebook)
+    python(extended, CELLS, notebook)
 
 @slow
 @pytest.mark.parametrize('file', TESTS)
-def test_tests_with_thirteen(thirteen, file):
+def test_tests_with_one_more(extended, file):
     "Nor has a test."
-    run(sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', file, cwd=thirteen,
-        PYTHONPATH=str(thirteen))
+    run(sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', file, cwd=extended,
+        PYTHONPATH=str(extended))

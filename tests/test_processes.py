@@ -64,7 +64,7 @@ def train(name, mixed=False, net=None, epochs=2):
     make_net = net_maker(net, (1, 8, 8)) if net else plain
     torch.manual_seed(0)
     method = METHODS[name](make_net, data.K, data.train.y, **settings)
-    if name == 'coteaching': method.settings.warm_up = 1.  # so that something is left out
+    if name in ('coteaching', 'dividemix'): method.settings.warm_up = 1.  # of two epochs
     optimisation = Optimisation(epochs=epochs, lr=.02, eval_share=1)
     for stage in method.stages(batches.sequential(50)):
         examples = Mixup(batches, data.K) if mixed else batches

@@ -46,7 +46,8 @@ SHARE = .3                        # of the peak that products reach
 LAUNCH,KERNEL = 15e-6,4e-6        # seconds: of Python for a launch, of the device for a small kernel
 
 LAUNCHES = {'ce': 236, 'gce': 255, 'ls': 253, 'het': 280, 'nan': 254, 'ln': 300, 'forward': 246,
-            'coteaching': 502, 'elr': 270, 'sop': 332, 'nal': 291, 'sgn': 436}
+            'coteaching': 502, 'elr': 270, 'sop': 332, 'nal': 291, 'sgn': 436,
+            'elrplus': 823, 'dividemix': 869}
 
 def step_seconds(
     flops:float,           # of a step

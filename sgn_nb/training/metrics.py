@@ -13,6 +13,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..base.distributed import all_gather, all_reduce_sum, gather_by_id, world_size
+from ..methods.base import LATE
 
 # %% ../../nbs/api/training/01_metrics.ipynb #e66e1f1a
 def accuracy(
@@ -209,7 +210,7 @@ def training_flops(
         x = torch.rand(2, *shape)
         y = i = torch.tensor([0, 1])
         with FlopCounterMode(display=False) as count:
-            method.train()(x, y, i, 0.).loss.backward()
+            method.train()(x, y, i, LATE).loss.backward()
             method.show_averages(x)
         stages = sum(1 for _ in method.stages([(x, y, i)]))
     return stages*count.get_total_flops()/2

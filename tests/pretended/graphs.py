@@ -25,9 +25,9 @@ class Remembered:
             return outcomes
         return replay
 
-def train_together(*names):
-    """Two epochs of three steps, the first steps as they are, the others recorded: what fit returns
-    for each method, the tally of each replay, that of a step with all around it."""
+def train_together(*names, epochs=2):
+    """Epochs of three steps, the first steps as they are, the others recorded: what fit returns for
+    each method, the tally of each replay, that of a step with all around it."""
     data, begun = noisy_data(), []
     with pretended() as audit, mock.patch('sgn_nb.training.graphs.CudaGraphs', Remembered):
         Remembered.audit, Remembered.replays = audit, []
@@ -38,15 +38,17 @@ def train_together(*names):
             method = make_method(name, 'small_cnn', data, **settings)
             observers = [] if begun else [meter]
             begun.append(fit.begin(method, make_batches(data), evals,
-                                   Optimisation(epochs=2, lr=.02), accelerator, observers))
+                                   Optimisation(epochs=epochs, lr=.02), accelerator, observers))
         fit_together(begun)
         assert not audit.tally.mixed
     return [t.finish() for t in begun], Remembered.replays, meter.tallies[-1] - meter.tallies[-2]
 
 @pytest.mark.parametrize('name', METHODS)
 def test_a_step_can_be_recorded(name):
-    "No waiting and no copy, neither in what is recorded nor around it."
-    (result,), replays, step = train_together(name)
+    """No waiting and no copy, neither in what is recorded nor around it. DivideMix warms up for an
+    epoch, and asks the CPU in the first step of the others, which is not recorded."""
+    epochs = 5 if name == 'dividemix' else 2
+    (result,), replays, step = train_together(name, epochs=epochs)
     assert result['graph'] and len(replays) >= 2
     for tally in (*replays, step): assert not tally.waits and not tally.copies
 
