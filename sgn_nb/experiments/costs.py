@@ -47,7 +47,7 @@ LAUNCH,KERNEL = 15e-6,4e-6        # seconds: of Python for a launch, of the devi
 
 LAUNCHES = {'ce': 236, 'gce': 255, 'ls': 253, 'het': 280, 'nan': 254, 'ln': 300, 'forward': 246,
             'coteaching': 502, 'elr': 270, 'sop': 332, 'nal': 291, 'sgn': 436,
-            'elrplus': 823, 'dividemix': 869}
+            'bootstrap': 353, 'elrplus': 823, 'dividemix': 869}
 
 def step_seconds(
     flops:float,           # of a step
