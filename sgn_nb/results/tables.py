@@ -13,7 +13,7 @@ from ..base.table import Number, Table, spread
 from ..experiments.plans import read_grid
 from ..base.errors import lookup
 from ..experiments.records import PICKS
-from .claims import MIN_SEEDS, as_good, best_of, by_seed, power_sentence
+from .claims import BOLD_SEEDS, as_good, best_of, by_seed, power_sentence
 from .runs import column_order, methods_in, noise_name, read_by, runs
 
 # %% ../../nbs/api/results/02_tables.ipynb #d6cb7fbd
@@ -284,7 +284,7 @@ def _about_rate(name, low, high):
 
 def _about_bold(is_bold, frame, rows):
     "What bold says, and how little a test of few seeds sees."
-    if not is_bold: return f'No bold: a test wants at least {MIN_SEEDS} seeds of every method.'
+    if not is_bold: return f'No bold: it wants at least {BOLD_SEEDS} seeds of every method.'
     return ('Bold: not significantly worse than the best of its column '
             '(paired t-tests over seeds that share labels, 5 %, Holm). '
             f'{power_sentence(frame.seed.nunique(), rows-1)}')
