@@ -55,7 +55,9 @@ def stratified_interval(
     "A bootstrap that draws runs within each column; percentiles."
     rng = np.random.default_rng(seed)
     matrices = [np.asarray(s) for s in scores]
-    def drawn(matrix): return np.take_along_axis(matrix, rng.integers(len(matrix), size=matrix.shape), 0)
+    def drawn(matrix):
+        places = rng.integers(len(matrix), size=matrix.shape)
+        return np.take_along_axis(matrix, places, axis=0)
     values = [statistic(*map(drawn, matrices)) for _ in range(draws)]
     low,high = np.percentile(values, [2.5, 97.5])
     return float(low),float(high)
@@ -87,12 +89,17 @@ def aggregate_table(
     "Interquartile means, and how likely a run of SGN is better."
     found = aggregates(source, predictor)
     scores = score_matrices(source, predictor)['sgn']
-    def text(row, name, digits): return _with_ends(*row[[name, f'{name}_low', f'{name}_high']], digits)
-    rows = [{'method': m, 'interquartile mean, %': text(row, 'iqm', 1),
-             'probability that SGN is better': text(row, 'better', 2)} for m,row in found.iterrows()]
+    def text(row, name, digits):
+        value,low,high = row[[name, f'{name}_low', f'{name}_high']]
+        return _with_ends(value, low, high, digits)
+    def line(method, row):
+        cells = {'method': method, 'interquartile mean, %': text(row, 'iqm', 1)}
+        return cells | {'probability that SGN is better': text(row, 'better', 2)}
+    rows = [line(method, row) for method,row in found.iterrows()]
     by = f'read by {predictor}, ' if predictor else ''
     caption = (f'Test accuracy at the last epoch, {by}over {", ".join(scores.columns)}, '
-               f'{len(scores)} seeds; in brackets 95 % intervals by a bootstrap of runs within columns.')
+               f'{len(scores)} seeds; in brackets 95 % intervals '
+               'by a bootstrap of runs within columns.')
     return Table(rows, caption)
 
 def _with_ends(value, low, high, digits):

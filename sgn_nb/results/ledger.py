@@ -9,6 +9,7 @@ __all__ = ['GRIDS', 'PREDICTORS', 'CLAIMING', 'grid_frames', 'ledger', 'claim_ov
 # %% ../../nbs/api/results/06_ledger.ipynb #9bdcfa93
 import json
 import re
+from itertools import product
 from pathlib import Path
 from ..base.errors import lookup
 from ..base.table import Table
@@ -40,11 +41,12 @@ def ledger(
     frames:dict,  # of `grid_frames`
 )->list:          # of dicts: id, words, records, test, verdict, why
     "A row for each claim of the paper, grid, noise and predictor."
-    asked = [(claim, key, predictor) for claim in CLAIMS for key in frames for predictor in PREDICTORS]
-    return [row for question in asked for row in _ledger_rows(*question, frames[question[1]])]
+    questions = product(CLAIMS, frames, PREDICTORS)
+    return [row for question in questions for row in _ledger_rows(*question, frames)]
 
-def _ledger_rows(claim, key, predictor, frame):
+def _ledger_rows(claim, key, predictor, frames):
     "The rows of one claim, grid and predictor: one for each noise."
+    frame = frames[key]
     words = verdicts(claim, frame, predictor)
     return [_ledger_row(claim, key, predictor, frame, noise, words)
             for noise in column_order(frame.noise_name)]
@@ -130,7 +132,8 @@ def decide(
     asked = row['claim'],frame,row.get('predictor')
     if 'rows' in row:
         words = verdicts(*asked)
-        found = {f'{r}, {n}': words.get(r, {}).get(n, TOO_FEW[0]) for r in row['rows'] for n in row['noises']}
+        places = product(row['rows'], row['noises'])
+        found = {f'{r}, {n}': words.get(r, {}).get(n, TOO_FEW[0]) for r,n in places}
     else:
         whole = answers(*asked)
         found = {n: whole.get(n, TOO_FEW[0]) for n in row['noises']}

@@ -27,7 +27,7 @@ def scale(
 def regime(
     spec:Spec,  # of one run
 )->str:         # `annealed`, `constant`, ...
-    "Is the learning rate brought down to 0, or does it stay what it is? Only then is an average needed."
+    "Is the learning rate brought down to 0, or does it stay what it is?"
     return REGIMES.get(spec.schedule, spec.schedule)
 
 def noise_name(
