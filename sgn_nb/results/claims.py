@@ -82,8 +82,8 @@ def p_value(
 
 # %% ../../nbs/api/results/01_claims.ipynb #f5300662
 MIN_SEEDS = 3               # for a test, and for a word
-MARGIN = 1.                 # points; who is behind by no more than these is level
-WORDS = ('ahead', 'level', 'behind')              # above 0, at most the margin below, below
+MARGIN = 1.                 # points; who is behind by no more is at least level
+WORDS = ('ahead', 'at least level', 'behind')              # above 0, at most the margin below, below
 UNTOLD = 'not told apart'
 TOO_FEW = ('not run', 'one seed', 'two seeds')    # word -> for so many differences
 
@@ -214,13 +214,13 @@ class Claim:
     row:str=''            # the one that decides; all of them unless given
 
 CLAIMS = {
-    'ahead': Claim(_ahead, WORDS, ('ahead', 'level'),
+    'ahead': Claim(_ahead, WORDS, ('ahead', 'at least level'),
                    'SGN is at least as good as every other method',
                    'SGN less each other method, last epoch'),
     'parts': Claim(_parts, ('helps', 'no harm', 'harms'), ('helps',),
                    'every part of SGN helps',
                    'What a part of SGN adds, last epoch'),
-    'late':  Claim(_late, ('gains', 'level', 'loses'), ('gains', 'level'),
+    'late':  Claim(_late, ('gains', 'at least level', 'loses'), ('gains', 'at least level'),
                    'SGN need not be stopped',
                    'The last epoch less the one with the best accuracy on noisy validation labels',
                    'sgn')}
@@ -287,12 +287,12 @@ def answer(
 )->str:           # `holds`, `fails`, `not decided`, or a word of `TOO_FEW`
     "What the words of a column come to."
     asked = {w for row,w in words.items() if claim.row in ('', row)}
-    found = asked - {TOO_FEW[0]}
+    found = asked - {TOO_FEW[0]}                      # of what has been run
     tested = found - {*TOO_FEW}
     if not found: return TOO_FEW[0]
     if not tested: return max(found, key=TOO_FEW.index)
     if claim.words[-1] in found: return FAILS
-    return HOLDS if found <= {*claim.enough} else OPEN
+    return HOLDS if asked <= {*claim.enough} else OPEN
 
 # %% ../../nbs/api/results/01_claims.ipynb #2befe759
 def claim_table(

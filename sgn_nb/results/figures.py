@@ -376,6 +376,7 @@ def plot_work(
     frame = read_by(runs(source), predictor)
     frame = frame[frame.flops.notna()]
     if frame.empty: raise ValueError('records must hold at least one run with FLOPs, got none')
+    from matplotlib.ticker import LogFormatter
     figure = _figure_at(pick)
     for m in methods_in(frame):
         rows = frame[frame.method==m]
@@ -384,3 +385,5 @@ def plot_work(
         ax.scatter(work, 100*rows[figure], s=10, color=colour, alpha=.5)
         ax.plot(work.mean(), 100*rows[figure].mean(), 'D', ms=6, color=colour, label=m)
     ax.set(xscale='log', xlabel='work of the training, PFLOP', ylabel='test accuracy, %')
+    ax.xaxis.set_major_formatter(LogFormatter())                       # 3, not 3 × 10⁰
+    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, .5)))
