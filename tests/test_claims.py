@@ -1,5 +1,7 @@
 """What our pages claim follows from the committed records, and no page claims what nobody can look
 up: `nbs/about/claims.toml` has a row for each such sentence."""
+import json
+import re
 import pytest
 from conftest import ROOT
 from sgn_nb.results.ledger import (
@@ -30,3 +32,14 @@ def test_a_ledger_of_all_grids():
     rows = ledger(grid_frames(RECORDS))
     assert rows and len({row['id'] for row in rows}) == len(rows)
     assert any(row['verdict'] in ('holds', 'fails') for row in rows)
+
+def test_the_page_of_the_ledger_is_current():
+    "It was run anew after the last record: whoever reads it reads what the records say."
+    nb = json.loads((NBS/'about/07_ledger.ipynb').read_text(encoding='utf-8'))
+    outputs = [o['data'].get('text/markdown', []) for c in nb['cells'] for o in c.get('outputs', [])
+               if 'data' in o]
+    shown = '\n'.join(map(''.join, outputs))
+    rows = [row for row in ledger(grid_frames(RECORDS)) if row['verdict'] != 'not run']
+    def line(row): return rf"\| {re.escape(row['id'])} +\| [^|]+\| {row['verdict']} +\|"
+    stale = [row['id'] for row in rows if not re.search(line(row), shown)]
+    assert not stale, f'run nbs/about/07_ledger.ipynb again: {stale}'
