@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['GREEN', 'RED', 'PANELS', 'FURTHER_COLOURS', 'points', 'plot_curves', 'target_path', 'plot_label', 'demo_figure',
            'plot_story', 'Live', 'scale_lengths', 'plot_scale', 'line_style', 'plot_methods', 'plot_rates',
-           'plot_mislabelled', 'plot_reliability', 'plot_paired', 'plot_differences']
+           'plot_mislabelled', 'plot_reliability', 'plot_paired', 'plot_differences', 'plot_work']
 
 # %% ../../nbs/api/results/03_figures.ipynb #18781d84
 import pandas as pd
 import torch
 from ..compositional import ilr
 from ..methods.registry import METHODS, method_class
-from .claims import by_seed, interval, paired
-from .runs import curves, methods_in, runs
+from .claims import MARGIN, by_seed, interval, paired
+from .runs import curves, methods_in, read_by, runs
 from ..shifted_gaussian import effective_target, shift_weight
 from ..targets import to_probs, to_target
 
@@ -265,14 +265,15 @@ def plot_rates(
     kind:str,          # of noise: `sym`, `asym`, ...; `none` is rate 0 of each
     ax,                # matplotlib axes
     pick='last',       # one of `PICKS`
+    predictor=None,    # `net`, `ema`; None: what each method reports
 ):
     "One line a method: mean test accuracy of its seeds over the rate that the noise's name states."
     figure = _figure_at(pick)
-    frame = runs(source)
+    frame = read_by(runs(source), predictor)
     words = frame.noise.str.split('-')
     rate = words.str[1].fillna(0.).astype(float)
     is_kind = words.str[0].isin([kind, 'none'])
-    frame = frame.assign(rate=rate)[frame.reported & is_kind]
+    frame = frame.assign(rate=rate)[is_kind]
     for m in methods_in(frame):
         by_rate = frame[frame.method==m].groupby('rate')[figure]
         line = by_rate.agg(['mean', 'std']).fillna(0.)
@@ -288,8 +289,8 @@ def plot_mislabelled(
     ax,            # matplotlib axes
 ):
     "A bar a method: shares of the mislabelled training examples predicted as their true label, as another one, as the given one."
-    frame = runs(source)
-    shares = frame[frame.reported].groupby('method')[['corrected', 'memorised']]
+    frame = read_by(runs(source))
+    shares = frame.groupby('method')[['corrected', 'memorised']]
     means = shares.mean().loc[methods_in(frame)]
     right = means.corrected
     wrong = means.memorised
@@ -345,20 +346,44 @@ def plot_paired(
     ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=_rows_downwards(rows))
 
 def plot_differences(
-    source,            # runs of one data set and noise, see `runs`
+    source,            # runs of one data set, noise and regime, see `runs`
     ax,                # matplotlib axes
-    against:str='sgn', # whom the others are compared with
+    method:str='sgn',  # who is compared with all others
     pick='last',       # one of `PICKS`
+    predictor=None,    # `net`, `ema`; None: what each method reports
 ):
-    "A row a method: differences from `against`, their mean and its 95 % interval, in points of percent."
-    frame = runs(source)
-    frame = frame[frame.reported]
-    def cell(method): return by_seed(frame[frame.method==method], _figure_at(pick))
-    reference = cell(against)
-    rivals = [m for m in methods_in(frame) if m!=against]
-    rows = {m: paired(cell(m), reference) for m in rivals}
+    "A row for each other method: `method` less it, mean and 95 % interval, in points of percent."
+    frame = read_by(runs(source), predictor)
+    def cell(name): return by_seed(frame[frame.method==name], _figure_at(pick))
+    ours = cell(method)
+    rivals = [m for m in methods_in(frame) if m!=method]
+    rows = {m: paired(ours, cell(m)) for m in rivals}
     rows = {m: d for m,d in rows.items() if d}
     plot_paired(rows, ax, _line_colour)
-    ax.set_xlabel(f'test accuracy less that of {against}, points')
+    ax.axvline(-MARGIN, c='k', lw=.7, ls=':')
+    ax.set_xlabel(f'{method} less the other method, points')
 
 def _line_colour(method): return line_style(method)['color']
+
+# %% ../../nbs/api/results/03_figures.ipynb #d3eb5a32
+def plot_work(
+    source,            # runs of one data set, noise and regime, see `runs`
+    ax,                # matplotlib axes
+    pick='last',       # one of `PICKS`
+    predictor=None,    # `net`, `ema`; None: what each method reports
+):
+    "A dot a run, a colour a method: test accuracy over the training's work."
+    frame = read_by(runs(source), predictor)
+    frame = frame[frame.flops.notna()]
+    if frame.empty: raise ValueError('records must hold at least one run with FLOPs, got none')
+    from matplotlib.ticker import LogFormatter
+    figure = _figure_at(pick)
+    for m in methods_in(frame):
+        rows = frame[frame.method==m]
+        work = rows.flops.astype(float)/1e15
+        colour = _line_colour(m)
+        ax.scatter(work, 100*rows[figure], s=10, color=colour, alpha=.5)
+        ax.plot(work.mean(), 100*rows[figure].mean(), 'D', ms=6, color=colour, label=m)
+    ax.set(xscale='log', xlabel='work of the training, PFLOP', ylabel='test accuracy, %')
+    ax.xaxis.set_major_formatter(LogFormatter())                       # 3, not 3 × 10⁰
+    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, .5)))

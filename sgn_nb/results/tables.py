@@ -13,8 +13,8 @@ from ..base.table import Number, Table, spread
 from ..experiments.plans import read_grid
 from ..base.errors import lookup
 from ..experiments.records import PICKS
-from .claims import MIN_SEEDS, as_good, best_of, by_seed
-from .runs import column_order, methods_in, noise_name, runs
+from .claims import BOLD_SEEDS, as_good, best_of, by_seed, power_sentence
+from .runs import column_order, methods_in, noise_name, read_by, runs
 
 # %% ../../nbs/api/results/02_tables.ipynb #d6cb7fbd
 def _accuracies(frame):
@@ -103,10 +103,10 @@ def _marks_of(frame):
     return list(map(marks, frame.reweight, frame.correct, is_average))
 
 # %% ../../nbs/api/results/02_tables.ipynb #e41efb41
-def _with_rows(number, frame):
+def _with_rows(number, frame, predictor):
     "The runs that have a place in a table, and the name of their row."
     if number!=4:
-        placed = frame[frame.reported & frame.whole]
+        placed = read_by(frame[frame.whole.astype(bool)], predictor)
         return placed.assign(row=placed.method)
     is_whole = frame.whole.astype(bool)
     ablated = set(frame.noise_name[~is_whole]) or set(frame.noise_name)
@@ -148,32 +148,39 @@ def _columns(number, frame):
 
 # %% ../../nbs/api/results/02_tables.ipynb #e93edcd0
 def paper_table(
-    number:int,       # 1 to 4
-    source,           # runs of any scales, see `runs`
-    pick:str='last',  # one of `PICKS`
+    number:int,          # 1 to 4
+    source,              # runs of any scales, see `runs`
+    pick:str='last',     # one of `PICKS`
+    predictor:str=None,  # `net`, `ema`; None: what each method reports, in Table 4 both
 )->list:              # of `Table`, one a scale
     "One of the paper's tables from records: ours, at the paper's scale the paper's numbers and the difference below."
     lookup('table', number, (1, 2, 3, 4))
     lookup('pick', pick, PICKS)
+    if number==4 and predictor:
+        raise ValueError(f'predictor must be None for table 4, got {predictor!r}: '
+                         'it has rows for both')
     frame = runs(source)
     is_web = [bool(_web(name)) for name in frame.dataset]
     is_placed = pd.Series(is_web, frame.index, dtype=bool)==(number==3)
     frame = frame[frame.test_acc.notna() & is_placed]
     if number==4: frame = frame[frame.method=='sgn']
+    if predictor: frame = read_by(frame, predictor)
     if frame.empty:
-        raise ValueError('records must hold at least one run with a test set '
+        by = f' and predictor {predictor}' if predictor else ''
+        raise ValueError(f'records must hold at least one run with a test set{by} '
                          f'for table {number}, got none')
     groups = dict(list(frame.groupby('scale', sort=False)))
-    return [_table(number, groups[scale], pick) for scale in sorted(groups, key=str)]
+    return [_table(number, groups[scale], pick, predictor) for scale in sorted(groups, key=str)]
 
 # %% ../../nbs/api/results/02_tables.ipynb #dda56238
-def _table(number, frame, pick):
+def _table(number, frame, pick, predictor):
     "The table of one scale."
-    placed = _with_rows(number, frame)
+    placed = _with_rows(number, frame, predictor)
     if number==4: frame = placed
     names = _row_order(number, placed)
     columns = _columns(number, frame)
-    paper = _paper_cells(number, columns, pick) if frame.paper_scale.all() else None
+    is_beside = frame.paper_scale.all() and predictor is None
+    paper = _paper_cells(number, columns, pick) if is_beside else None
     cells = {}
     for column,(group,figure,_) in columns.items():
         rows = placed.loc[placed.index.intersection(group.index)]
@@ -181,7 +188,9 @@ def _table(number, frame, pick):
         cells |= {(name, column): column_cells.get(name, Number(None)) for name in names}
     rows = [row for name in names for row in _lines(name, columns, cells, paper)]
     is_bold = any(cell.close for cell in cells.values())
-    return Table(rows, _conditions(number, frame, pick, is_bold))
+    phrases = [_conditions(number, frame, pick, predictor), _about_bold(is_bold, frame, len(names))]
+    if is_beside: phrases.append(_about_paper(number))
+    return Table(rows, ' '.join(phrases))
 
 def _column_cells(rows, names, figure):
     "Row -> its number in one column."
@@ -232,23 +241,28 @@ def _difference(number, paper):
 _EPOCHS = {'last': 'the last epoch', 'best_val': 'the epoch with the best accuracy on the {}',
            'oracle': 'the best epoch by test accuracy, which nobody could have chosen'}
 
-def _conditions(number, frame, pick, is_bold):
+def _conditions(number, frame, pick, predictor):
     "What must stand beside the numbers."
-    dataset,n_train,val_share,net,epochs,batch,balanced = frame.scale.iloc[0]
+    dataset,n_train,val_share,net,epochs,batch,balanced,_ = frame.scale.iloc[0]
     judges = 'validation images' if number==3 else 'noisy validation split'
     epoch = _EPOCHS[pick].format(judges)
     n = 'all' if n_train is None else f'{n_train:,}'
     share = f'{val_share:.0%} of them held out'
     if balanced is not None: share = f'{balanced:,} of them an epoch, equally many of each class'
     seeds = ', '.join(map(str, sorted(set(frame.seed))))
-    phrases = [f'Table {number}. Test accuracy in percent at {epoch};',
+    by = f' of `{predictor}`' if predictor else ''
+    phrases = [f'Table {number}. Test accuracy{by} in percent at {epoch};',
                'mean ± standard deviation (runs).',
                f'{dataset}, {n} training examples, {share},',
-               f'{net}, {epochs} epochs, {batch} a step; seeds {seeds}.',
-               _about_labels(number, frame),
-               _about_bold(is_bold)]
-    if frame.paper_scale.all(): phrases.append(_about_paper(number))
+               f'{net}, {epochs} epochs, {_rate_words(frame)}, {batch} a step; seeds {seeds}.',
+               _about_labels(number, frame)]
     return ' '.join(phrases)
+
+def _rate_words(frame):
+    "The regime, as a table says it."
+    regime = frame.regime.iloc[0]
+    words = {'constant': 'constant learning rate', 'annealed': 'learning rate annealed to 0'}
+    return words.get(regime, f'learning rate by {regime}')
 
 def _about_labels(number, frame):
     if number==3:
@@ -268,10 +282,12 @@ def _about_rate(name, low, high):
     if low<high: text += f'–{high:.1f}'
     return f'{text} %'
 
-def _about_bold(is_bold):
-    if not is_bold: return f'No bold: a test wants at least {MIN_SEEDS} seeds of every method.'
+def _about_bold(is_bold, frame, rows):
+    "What bold says, and how little a test of few seeds sees."
+    if not is_bold: return f'No bold: it wants at least {BOLD_SEEDS} seeds of every method.'
     return ('Bold: not significantly worse than the best of its column '
-            '(paired t-tests over seeds that share labels, 5 %, Holm).')
+            '(paired t-tests over seeds that share labels, 5 %, Holm). '
+            f'{power_sentence(frame.seed.nunique(), rows-1)}')
 
 def _about_paper(number):
     "What the signs in the paper's rows mean."
@@ -329,10 +345,11 @@ def _paper_columns(number, dataset, pick):
 
 # %% ../../nbs/api/results/02_tables.ipynb #99bfcd01
 def grid_table(
-    number:int,        # 1, 2 or 4
-    path,              # the grid's TOML file, all of one scale
-    source,            # its runs, some or all, see `runs`
-    pick:str='last',   # which epoch, see `PICKS`
+    number:int,          # 1, 2 or 4
+    path,                # the grid's TOML file, all of one scale
+    source,              # its runs, some or all, see `runs`
+    pick:str='last',     # which epoch, see `PICKS`
+    predictor:str=None,  # `net`, `ema`; None: what each method reports, in Table 4 both
 )->Table:
     "A table of the paper for a grid of ours: a dash where no run is on record."
     frame = runs(source)
@@ -340,8 +357,9 @@ def grid_table(
     columns = column_order(map(noise_name, specs))
     rows = {}
     words = f'Table {number}, runs of {Path(path).name}: nobody has run any of them yet.'
+    if predictor: frame = read_by(frame, predictor)
     if not frame.empty:
-        table, = paper_table(number, frame, pick)
+        table, = paper_table(number, frame, pick, predictor)
         words = table.caption
         rows = {row['method']: row for row in table.rows}
     def line(name):
