@@ -44,7 +44,7 @@ BROKEN = {
     'an extra formula':       (FORMULA % 'x', 'formulas in the notebook'),
     'a leftover of Markdown': ('<p>::: {.note}</p>', ':::'),
     'a link that is a number': ('<a href="#">42</a>', 'is called by a number'),
-    'a link in a link':       ('<p>[<a href="#">ilr</a>](../x.ipynb)</p>', '](../x.ipynb)'),
+    'a link in a link':       ('<p>[the <a href="#">ilr</a>](x.ipynb#y)</p>', '](x.ipynb#y)'),
     'a link in code':         ('<pre>d, # see [`ilr`](https://example.org)</pre>', '](https:'),
     'an empty figure':        (PICTURE % ('white', DATA + png(255)), 'more than one colour: white'),
     'a broken figure':        (PICTURE % ('torn', DATA + 'iVBORw0KGgo='), 'figures decode: torn'),
@@ -115,7 +115,8 @@ def test_a_broken_page_fails(site, fault):
 @pytest.mark.parametrize('old,new,expected', [
     ('window.smalldocsToggleScheme(); ', '', 'dark mode switches'),
     ('class="smalldocs-search"', 'class="gone"', 'search finds a word'),
-], ids=['dark mode', 'search'])
+    ('href="ema.ipynb"', 'href="#"', 'no link to lessons/ema.ipynb'),
+], ids=['dark mode', 'search', 'download'])
 def test_broken_switches_fail(site, old, new, expected):
     "A dead button is noticed although the page looks right."
     def change(text):
@@ -142,6 +143,31 @@ def test_a_colon_before_nothing_is_found(tmp_path):
     assert found(cell('code', hidden[1]), cell('code', '1+1')) == []
     assert all(found(cell('code', source)) == ['It is this:'] for source in hidden)
     assert found() == found(cell('markdown', 'Next.')) == ['It is this:']
+
+def test_a_link_in_a_link_is_one_link():
+    "nbdev links names, in the text of a link too; Markdown knows no such thing."
+    pytest.importorskip('smalldocs')
+    from make_docs import NESTED, unnest
+    def mended(text): return NESTED.sub(unnest, text)
+    assert mended('[[`f`](p.html#f)](x.ipynb)') == '[`f`](p.html#f)'
+    assert mended('[old [`f`](p.html#f) net](x.ipynb#y)') == '[old `f` net](x.ipynb#y)'
+    assert mended('see [`f`](p.html#f) [0]') == 'see [`f`](p.html#f) [0]'
+
+def test_a_number_keeps_its_spread():
+    "On one line where seven columns leave room for it; words in a table may break."
+    pytest.importorskip('smalldocs')
+    from make_docs import numbers
+    def made(columns, content):
+        head,row = '<th>x</th>'*columns, f'<td>{content}</td>'*columns
+        html = (f'<table class="table"><thead><tr>{head}</tr></thead>'
+                f'<tbody><tr>{row}</tr></tbody></table>')
+        return re.sub(r'<table class=.*?</table>', numbers, html, flags=re.S)
+    one = '<td><span class="spread">9.5 ±&nbsp;0.1&nbsp;(3)</span></td>'
+    assert one in made(7, '9.5 ± 0.1 (3)')
+    wide = made(8, '9.5 ± 0.1 (3)')
+    assert 'class="numbers' in wide and 'spread' not in wide
+    assert made(2, '−4.2 ± 1.4, behind').count('1.4</span>, behind') == 2
+    assert 'class="table' in made(3, 'words')
 
 def test_a_missing_source_is_found(tmp_path):
     "A page of references that loses a link is noticed."

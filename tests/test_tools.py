@@ -128,3 +128,32 @@ def test_colab_after_a_restart(tmp_path):
     class Lab(Colab):
         def __str__(self): return '<ipykernel.zmqshell.ZMQInteractiveShell object>'
     assert run_cell(Lab()) == []
+
+def picture(pixels):
+    import io
+    from PIL import Image
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'png')
+    return base64.b64encode(file.getvalue()).decode()
+
+def test_pictures_shrink(tmp_path):
+    "A diagram gets smaller and looks the same; a photograph, and what is small already, stays."
+    import numpy as np
+    sys.path.insert(0, str(ROOT/'tools'))
+    from shrink_pictures import shrink_notebook
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    diagram = np.full((64, 64, 4), 255, np.uint8)
+    diagram[:32, :, :3] = noise[:32]//4 + 96  # a soft line on white paper
+    diagram[:32, :, 1:3] = diagram[:32, :, :1]
+    path = tmp_path/'x.ipynb'
+    def pictures():
+        cells = json.loads(path.read_text())['cells']
+        return [o['data']['image/png'] for o in cells[0]['outputs']]
+    shown_pictures = [shown(**{'image/png': picture(p)}) for p in (diagram, noise)]
+    path.write_text(json.dumps({'cells': [code('plot()', *shown_pictures), md('words')]}))
+    before = pictures()
+    shrink_notebook(path)
+    after = pictures()
+    assert len(after[0]) < .6*len(before[0]) and after[1] == before[1]
+    shrink_notebook(path)
+    assert pictures() == after

@@ -85,7 +85,7 @@
   // Formulas and Markdown that are still source
   const MARKUP = /.{0,20}(\$\$|\\begin\{|:::|\\\(|\\\[).{0,20}/g;
   const LINK = /.{0,20}\]\(https?:.{0,20}/g;
-  const RAW_LINK = /.{0,20}\]\([\w./:-]+\).{0,20}/g;
+  const RAW_LINK = /.{0,20}\]\([\w./:#-]+\).{0,20}/g;
   const words = document.querySelector("main").cloneNode(true);
   all(".katex, .katex-display, pre, code, script, style", words).forEach((e) => e.remove());
   const unrendered = [

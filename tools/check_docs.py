@@ -207,6 +207,8 @@ class Check:
         results['figures have a text'] = page['unnamed']
         problems = {self.link(href) for href in page['links']} - {None}
         results['links lead somewhere'] = sorted(problems)
+        if name in self.notebooks:
+            results['can be downloaded'] = self.downloads(name, page['links'])
         results['links have names'] = [f'{href} is called by a number' for href in page['numbered']]
         results['contrast by day'] = page['faint']
         results['contrast by night'] = dark['faint']
@@ -218,6 +220,11 @@ class Check:
         results['size'] = unless(size <= MB, f'{size:.2f} MB, more than {MB}')
         results['does not jump'] = self.jump(page)
         return page
+
+    def downloads(self, name, links):
+        "Copies of the page, as a notebook and as Markdown, that it has no link to."
+        copies = [name.replace('.html', end) for end in ('.ipynb', '.llms.md')]
+        return [f'no link to {copy}' for copy in copies if self.http + copy not in links]
 
     @staticmethod
     def jump(page):

@@ -17,7 +17,10 @@ FORMULAS = 'site_libs/katex'  # where the site keeps it
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
 STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
           r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
-NESTED = re.compile(r'\[(\[`[^`]+`\]\([^)\s]*\))\]\([^)\s]*\)')  # a link in a link's text
+# A link in a link's text: [words [`name`](there) words](here)
+NESTED = re.compile(r'\[([^][]*)\[(`[^`]+`)\]\(([^)\s]*)\)([^][]*)\]\(([^)\s]*)\)')
+SPREAD = re.compile(r'[+−]?[\d.]+ ±&nbsp;[\d.]+(&nbsp;\(\d+\))?')  # stays on one line
+ACTIONS = '<div class="toc-actions">'  # smalldocs' links below a page's table of contents
 EXPORTED = '#| code-summary: "Exported source"'  # nbdev's words
 # What the method is, in code: a page shows it without being asked.
 METHOD = {'alr', 'clr', 'ilr', 'ilr_inv', 'label_smoothing', 'to_target', 'rank_one_nll', 'isotropic_nll',
@@ -32,7 +35,7 @@ LOAD = '''index = await new Promise((done, fail) => {
         document.head.append(s);
       });'''
 
-from check_docs import find_pages
+from check_docs import find_notebooks, find_pages
 
 try: from smalldocs import config, layout, site
 except ImportError:
@@ -79,13 +82,19 @@ def fold_proof(cell):
     if 'code-fold' in source(cell) or EXPORTED in source(cell): return
     cell['source'] = f'#| code-fold: true\n#| code-summary: "Proof"\n{source(cell)}'
 
+def unnest(link):
+    "The name's link where the text is nothing else, and otherwise that of all the words."
+    before, name, there, after, here = link.groups()
+    if not before + after: return f'[{name}]({there})'
+    return f'[{before}{name}{after}]({here})'
+
 def mend(path):
     """Signatures stand above their source. nbdev links names in the text of a link, and in a
     signature's comments as in words; between code fences that is no link, but noise."""
     nb = json.loads(path.read_text(encoding='utf-8'))
     nb['cells'] = below_signatures(nb['cells'])
     for cell in nb['cells']:
-        if cell['cell_type'] == 'markdown': cell['source'] = NESTED.sub(r'\1', source(cell))
+        if cell['cell_type'] == 'markdown': cell['source'] = NESTED.sub(unnest, source(cell))
     if path.parent.name == 'lessons':  # a page for one sitting: its proofs are folded
         for cell in filter(is_proof, nb['cells']): fold_proof(cell)
     outputs = [o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])]
@@ -115,12 +124,14 @@ def sized(img):
     return img[0].replace('<img ', f'<img width="{w}" height="{h}" ')
 
 def numbers(table):
-    """A table of numbers says so to styles.css, and ± and the number of runs stay with their
-    number."""
+    """A table of numbers says so to styles.css; ± and the number of runs stay with their number, on
+    its line where there are few columns."""
     second = re.findall(r'<tr[^>]*>\s*<td.*?</td>\s*<td[^>]*>(.*?)</td>', table[0], flags=re.S)
     numeric = all(re.match(r'[+−]?[\d.–]', content) for content in second)
     if '± ' not in table[0] and not numeric: return table[0]
     html = re.sub(r'(?<=±) | (?=\(\d+\))', '&nbsp;', table[0])
+    columns = len(re.findall(r'<th[ >]', html))
+    if columns < 8: html = SPREAD.sub(r'<span class="spread">\g<0></span>', html)
     return html.replace('class="', 'class="numbers ', 1)
 
 def printed(out):
@@ -144,6 +155,19 @@ def finish(text, page, base, ids):
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
     text = re.sub(STDOUT, printed, text, flags=re.S)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
+
+def download(file, icon, words):
+    return (f'<div class="action-links"><a href="{file}" class="toc-action" download>'
+            f'<i class="bi bi-{icon}"></i> {words}</a></div>')
+
+def offer_downloads(pages):
+    "Each notebook beside its page, and links to it and to the page's words as Markdown."
+    for name, nb in find_notebooks().items():
+        page = pages[name]
+        shutil.copy(nb, page.with_suffix('.ipynb'))
+        links = (download(f'{page.stem}.ipynb', 'download', 'Notebook'),
+                 download(f'{page.stem}.llms.md', 'filetype-md', 'Markdown'))
+        replace(page, ACTIONS, ''.join([ACTIONS, *links]))
 
 def replace(path, old, new):
     "Change a file of smalldocs; one that has changed since is an error, not silence."
@@ -197,6 +221,7 @@ def main():
     add_katex(maths, docs.out/'site_libs')
     work_offline(docs.out)
     finish_pages(pages, docs.project.website['site-url'])
+    offer_downloads(pages)
     (docs.out/'.nojekyll').touch()  # GitHub Pages: serve the files as they are
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     shutil.move(docs.out, ROOT/'_docs')

@@ -56,7 +56,7 @@ def step_seconds(
     precision:str='fp32',  # of the networks
     graph:bool=False,      # is a step one CUDA graph?
 )->float:                  # estimate
-    "The slower of the device and of the host that feeds it, Eq. (1)."
+    "The slower of the device and of the host that feeds it."
     c = lookup('card', card, CARDS)
     peak = c.single if precision=='fp32' else c.half
     device = flops/(SHARE*peak*1e12)
