@@ -95,7 +95,7 @@ def _only(item, names, kind, k):
     raise ValueError(f'items of a data set must hold one {kind}, called {", ".join(names)}: '
                      f'number {k} has {have}')
 
-# %% ../../nbs/api/apps/00_classifier.ipynb #dc817f49
+# %% ../../nbs/api/apps/00_classifier.ipynb #dd408fb9
 def _label_names(dataset, labels):
     "Names in place of numbers, where the data set has a name for each number."
     y = np.array(labels)
@@ -111,8 +111,9 @@ def as_labels(
 )->tuple:      # the classes, sorted, `[K]`; class ids `[N]`, int64
     "Labels as numbers, and what the numbers mean."
     y = column_or_1d(label_array(y), warn=True)
-    check_classification_targets(y)
-    try: classes,ids = np.unique(y, return_inverse=True)
+    try:
+        check_classification_targets(y)
+        classes,ids = np.unique(y, return_inverse=True)
     except TypeError as e:
         raise ValueError(f'y must hold labels that can be sorted, numbers or words ({e})') from e
     if len(classes)<2:
