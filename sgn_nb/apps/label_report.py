@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from ..base.errors import raise_listing
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #6f0e6a15
+# %% ../../nbs/api/apps/01_label_report.ipynb #0ae0c21d
 def label_array(
     y,         # labels `[N]`: ids, names, ...; a list, an array, a tensor, a column
 )->np.ndarray: # `[N]`, of plain values
@@ -252,7 +252,7 @@ def _bracket(p, q, y, draws):
     low = max(0., rate-2*deviation)
     return low,np.quantile(_Posterior(q, y, draws).rates(), .975)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #86184dfb
+# %% ../../nbs/api/apps/01_label_report.ipynb #f4fd9af2
 @dataclass(frozen=True, eq=False)
 class Evidence:
     "Predictions of each example, beside its given label."
@@ -288,7 +288,7 @@ def evidence(
     ids = getattr(model, 'index_', None)                # of the data frame it was fitted with
     return Evidence(model.labels_, model.classes_, spec.settings, spec.epochs, model, ids)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #ab7d8d83
+# %% ../../nbs/api/apps/01_label_report.ipynb #b93c2a16
 def evidence_from_probs(
     probs,           # predicted probabilities `[N, K]`: an array, a tensor, a data frame
     y,               # given labels `[N]`
@@ -322,7 +322,7 @@ def _check_probs(p, y):
     raise_listing('probs must be at least 0 and sum to 1 in each row (of scores, take the softmax '
                   'first), which they do not in rows', rows)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #569114ff
+# %% ../../nbs/api/apps/01_label_report.ipynb #b620885d
 def _column_classes(K, y, classes):
     "What the columns of probabilities mean."
     if classes is None:
@@ -344,7 +344,7 @@ def _numbers(y, classes):
     raise_listing('labels that are none of the classes', sorted({str(v) for v in y[is_unknown]}))
     return number
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #0d8a5e39
+# %% ../../nbs/api/apps/01_label_report.ipynb #5f1a211d
 def unsure_classes(
     suggested:Tensor,  # class believed in most, `[N]`
     y:Tensor,          # given labels `[N]`
@@ -511,7 +511,7 @@ def _lost_classes(y, corrected, K):
     before,after = y.bincount(minlength=K),corrected.bincount(minlength=K)
     return (before>0) & (after==0)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #3bd0280c
+# %% ../../nbs/api/apps/01_label_report.ipynb #ae67a061
 def report_from_probs(
     probs,           # predicted probabilities `[N, K]` of any model, best out of `cross_val_predict`
     y,               # given labels `[N]`
