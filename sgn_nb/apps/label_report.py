@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CONFIRMED', 'DECISIONS', 'label_array', 'beliefs', 'shift_norm', 'quality_scores', 'confident_class',
            'confident_joint', 'class_noise_rate', 'NoiseEstimate', 'noise_estimate', 'Evidence', 'evidence',
-           'evidence_from_probs', 'unsure_classes', 'caveats', 'label_report', 'check_decisions', 'make_report',
-           'report_from_probs']
+           'evidence_from_probs', 'unsure_classes', 'find_issues', 'caveats', 'label_report', 'check_decisions',
+           'make_report', 'report_from_probs']
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #687c24a7
 import math
@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from ..base.errors import raise_listing
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #0ae0c21d
+# %% ../../nbs/api/apps/01_label_report.ipynb #750b7fbc
 def label_array(
     y,         # labels `[N]`: ids, names, ...; a list, an array, a tensor, a column
 )->np.ndarray: # `[N]`, of plain values
@@ -252,7 +252,7 @@ def _bracket(p, q, y, draws):
     low = max(0., rate-2*deviation)
     return low,np.quantile(_Posterior(q, y, draws).rates(), .975)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #f4fd9af2
+# %% ../../nbs/api/apps/01_label_report.ipynb #9f090cb8
 @dataclass(frozen=True, eq=False)
 class Evidence:
     "Predictions of each example, beside its given label."
@@ -288,7 +288,7 @@ def evidence(
     ids = getattr(model, 'index_', None)                # of the data frame it was fitted with
     return Evidence(model.labels_, model.classes_, spec.settings, spec.epochs, model, ids)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #b93c2a16
+# %% ../../nbs/api/apps/01_label_report.ipynb #f32a850f
 def evidence_from_probs(
     probs,           # predicted probabilities `[N, K]`: an array, a tensor, a data frame
     y,               # given labels `[N]`
@@ -322,7 +322,7 @@ def _check_probs(p, y):
     raise_listing('probs must be at least 0 and sum to 1 in each row (of scores, take the softmax '
                   'first), which they do not in rows', rows)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #b620885d
+# %% ../../nbs/api/apps/01_label_report.ipynb #3d38f3ed
 def _column_classes(K, y, classes):
     "What the columns of probabilities mean."
     if classes is None:
@@ -344,7 +344,7 @@ def _numbers(y, classes):
     raise_listing('labels that are none of the classes', sorted({str(v) for v in y[is_unknown]}))
     return number
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #5f1a211d
+# %% ../../nbs/api/apps/01_label_report.ipynb #d5dff061
 def unsure_classes(
     suggested:Tensor,  # class believed in most, `[N]`
     y:Tensor,          # given labels `[N]`
@@ -360,6 +360,36 @@ def unsure_classes(
     is_missed = 4*believed<labelled
     most = 2*contradicted>labelled
     return (is_rare & (contradicted>0)) | ((is_small | is_missed) & most)
+
+# %% ../../nbs/api/apps/01_label_report.ipynb #cd296313
+def find_issues(
+    e:Evidence,              # of predictions and labels
+    estimate:NoiseEstimate,  # of how many are wrong
+    decisions=None,          # of a person, text `[N]`, '' where nothing was decided
+)->tuple:                    # bools `[N]`: issues, whose suggestions are applied; withheld ones, which are only shown
+    "Which of the contradicted labels are issues."
+    y,K = e.labels['given'],len(e.classes)
+    is_open = torch.ones(len(y), dtype=torch.bool)
+    if decisions is not None: is_open = torch.from_numpy(np.asarray(decisions)=='')
+    doubted = (e.suggested!=y) & is_open
+    belief,_ = _label_and_rival(e.beliefs, y)
+    few = round(estimate.rate*len(y))
+    suspicious = doubted & _lowest(torch.where(is_open, belief, math.inf), few)
+    withheld = doubted & unsure_classes(e.suggested, y, K)[y]
+    issue = suspicious & ~withheld
+    lost = _lost_classes(y, torch.where(issue, e.suggested, y), K)
+    withheld = withheld | (doubted & lost[y])
+    return issue & ~withheld,withheld
+
+def _lowest(quality, n):
+    "Which examples are among the `n` of lowest quality, `[N]`."
+    rank = quality.argsort(stable=True).argsort()
+    return rank<n
+
+def _lost_classes(y, corrected, K):
+    "Classes that have labels, and would have none."
+    before,after = y.bincount(minlength=K),corrected.bincount(minlength=K)
+    return (before>0) & (after==0)
 
 # %% ../../nbs/api/apps/01_label_report.ipynb #e1c16b60
 def caveats(
@@ -473,20 +503,12 @@ def make_report(
     decisions=None,          # of a person, `[N]`
 )->pd.DataFrame:             # the most suspicious label first
     "`label_report` without its warnings."
-    y,N,K = e.labels['given'],len(e.labels['given']),len(e.classes)
+    y,N = e.labels['given'],len(e.labels['given'])
     if ids is None: ids = e.ids if e.ids is not None else range(N)
     if len(ids)!=N: raise ValueError(f'ids must name each of the {N} examples, got {len(ids)}')
     decisions = check_decisions(decisions, N)
     scores = quality_scores(e.labels, e.settings.get('gamma', .001))
-    is_open = torch.from_numpy(decisions=='')
-    doubted = (e.suggested!=y) & is_open
-    open_quality = torch.where(is_open, scores['belief'], math.inf)
-    suspicious = doubted & _lowest(open_quality, round(estimate.rate*N))
-    withheld = doubted & unsure_classes(e.suggested, y, K)[y]
-    issue = suspicious & ~withheld
-    lost = _lost_classes(y, torch.where(issue, e.suggested, y), K)
-    withheld = withheld | (doubted & lost[y])
-    issue = issue & ~withheld
+    issue,withheld = find_issues(e, estimate, decisions)
     table = pd.DataFrame({
         'id':              list(ids),
         'given_label':     e.classes[y],
@@ -501,17 +523,7 @@ def make_report(
         'held_out':        e.labels['held_out'].numpy()})
     return table.sort_values('label_quality', kind='stable')
 
-def _lowest(quality, n):
-    "Which examples are among the `n` of lowest quality, `[N]`."
-    rank = quality.argsort(stable=True).argsort()
-    return rank<n
-
-def _lost_classes(y, corrected, K):
-    "Classes that have labels, and would have none."
-    before,after = y.bincount(minlength=K),corrected.bincount(minlength=K)
-    return (before>0) & (after==0)
-
-# %% ../../nbs/api/apps/01_label_report.ipynb #ae67a061
+# %% ../../nbs/api/apps/01_label_report.ipynb #e211482b
 def report_from_probs(
     probs,           # predicted probabilities `[N, K]` of any model, best out of `cross_val_predict`
     y,               # given labels `[N]`
