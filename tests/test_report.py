@@ -17,7 +17,7 @@ CLASSES = 'red', 'green "x", y', '<b>blue'
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """A hundred and twenty images in three classes, one of them with a quote, a comma and a tag in
-    its name; every sixth label is wrong."""
+    its name; every seventh label is wrong."""
     folder = tmp_path_factory.mktemp('report')/FOLDER
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
         pixels = colour + rng.integers(0, 56, colour.shape)
         name = f'{n:03}{", odd" if n == 7 else ""}.png'
         Image.fromarray(pixels.astype(np.uint8)).save(folder/name)
-        rows.append([name, CLASSES[truth if n % 6 else (truth + 1) % 3]])
+        rows.append([name, CLASSES[truth if n % 7 else (truth + 1) % 3]])
     with open(folder/'labels.csv', 'w', newline='') as f: csv.writer(f).writerows(rows)
     return folder
 

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from ..base.errors import raise_listing
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #01e5d74e
+# %% ../../nbs/api/apps/01_label_report.ipynb #89e7541e
 def label_array(
     y,         # labels `[N]`: ids, names, ...; a list, an array, a tensor, a column
 )->np.ndarray: # `[N]`, of plain values
@@ -252,7 +252,7 @@ def _bracket(p, q, y, draws):
     low = max(0., rate-2*deviation)
     return low,np.quantile(_Posterior(q, y, draws).rates(), .975)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #e529295b
+# %% ../../nbs/api/apps/01_label_report.ipynb #774f9ac3
 @dataclass(frozen=True, eq=False)
 class Evidence:
     "Predictions of each example, beside its given label."
@@ -288,7 +288,7 @@ def evidence(
     ids = getattr(model, 'index_', None)                # of the data frame it was fitted with
     return Evidence(model.labels_, model.classes_, spec.settings, spec.epochs, model, ids)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #1200ac70
+# %% ../../nbs/api/apps/01_label_report.ipynb #b752adfd
 def evidence_from_probs(
     probs,           # predicted probabilities `[N, K]`: an array, a tensor, a data frame
     y,               # given labels `[N]`
@@ -322,7 +322,7 @@ def _check_probs(p, y):
     raise_listing('probs must be at least 0 and sum to 1 in each row (of scores, take the softmax '
                   'first), which they do not in rows', rows)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #d4b17f7b
+# %% ../../nbs/api/apps/01_label_report.ipynb #8fec018e
 def _column_classes(K, y, classes):
     "What the columns of probabilities mean."
     if classes is None:
@@ -344,7 +344,7 @@ def _numbers(y, classes):
     raise_listing('labels that are none of the classes', sorted({str(v) for v in y[is_unknown]}))
     return number
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #745d02ae
+# %% ../../nbs/api/apps/01_label_report.ipynb #6ea3965c
 def unsure_classes(
     suggested:Tensor,  # class believed in most, `[N]`
     y:Tensor,          # given labels `[N]`
@@ -357,11 +357,11 @@ def unsure_classes(
     mean = len(y)/(labelled>0).sum()
     is_small = labelled<20
     is_rare = is_small & (4*labelled<mean)
-    is_missed = 4*believed<labelled
+    is_missed = 2*believed<labelled
     most = 2*contradicted>labelled
     return (is_rare & (contradicted>0)) | ((is_small | is_missed) & most)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #0eac1aaf
+# %% ../../nbs/api/apps/01_label_report.ipynb #712dd91a
 def find_issues(
     e:Evidence,              # of predictions and labels
     estimate:NoiseEstimate,  # of how many are wrong
@@ -395,7 +395,7 @@ def _lost_classes(y, corrected, K):
 def network_signs(
     e:Evidence,              # of predictions and labels
     estimate:NoiseEstimate,  # of how many are wrong
-)->dict:                     # `agreement`, NaN where nothing was held out; `change`; `counted`
+)->dict:                     # `agreement`, NaN where nothing was held out; `imbalance`; `change`; `counted`
     "What tells a report that mends labels from one that spoils them."
     labels,y = e.labels,e.labels['given']
     held_out = labels['held_out']
@@ -403,6 +403,9 @@ def network_signs(
     agreed = (predicted==y[held_out]).double().mean().item()
     frequency = [part.bincount(minlength=estimate.K).double()/len(part) for part in (predicted, y)]
     chance = (frequency[0]*frequency[1]).sum().item()
+    share = y.bincount(minlength=estimate.K).double()/len(y)
+    believed = e.suggested.bincount(minlength=estimate.K).double()/len(y)
+    ratio = believed/share.clamp_min(1e-12)
     votes = labels['votes'][~held_out]
     has_voted = votes.sum(1)>0
     change = votes.argmax(1)!=labels['probs'][~held_out].argmax(1)
@@ -410,10 +413,11 @@ def network_signs(
     counted = seen.n[seen.true!=seen.given].sum()/max(1, seen.n.sum())
     return {
         'agreement': (agreed-chance)/(1-chance),
+        'imbalance': (share*(ratio-1)**2).sum().sqrt().item(),
         'change':    (change & has_voted).sum().item()/max(1, len(change)),
         'counted':   counted/max(1e-9, estimate.rate)}
 
-LIMITS = {'agreement': .2, 'change': .47, 'counted': .5}    # tuned on the first half of the records below
+LIMITS = {'agreement': .2, 'imbalance': .5, 'change': .47, 'counted': .5}    # tuned on the first half of the records below
 
 def caveats(
     clf,                     # what `evidence` takes
@@ -435,6 +439,7 @@ def is_doubtful(
 )->str:          # the sign that says so; '' for a report that looks good
     "Is the report likely to spoil more labels than it mends?"
     if signs['agreement']<LIMITS['agreement']: return 'agreement'
+    if signs['imbalance']>LIMITS['imbalance']: return 'imbalance'
     if signs['change']>LIMITS['change']: return 'change'
     if signs['counted']<LIMITS['counted']: return 'counted'
     return ''
@@ -449,6 +454,8 @@ def _network_caveat(e, estimate):
     words = {
         'agreement': 'The network has learned little of what the labels say: it predicts hardly '
                      f'more of {n} held-out labels than chance would.',
+        'imbalance': 'The network says some classes far more often, and others far less often, '
+                     'than they are given: it was trained too briefly, or mixes them up.',
         'change':    'The network was still changing its mind when training ended: it was too '
                      'short. Raise epochs.',
         'counted':   'Hardly any label is surely wrong; the list is about as long as it would be '
@@ -552,7 +559,7 @@ def make_report(
         'held_out':        e.labels['held_out'].numpy()})
     return table.sort_values('label_quality', kind='stable')
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #bfa4160e
+# %% ../../nbs/api/apps/01_label_report.ipynb #62cf4321
 def report_from_probs(
     probs,           # predicted probabilities `[N, K]` of any model, best out of `cross_val_predict`
     y,               # given labels `[N]`
