@@ -95,7 +95,7 @@ def _only(item, names, kind, k):
     raise ValueError(f'items of a data set must hold one {kind}, called {", ".join(names)}: '
                      f'number {k} has {have}')
 
-# %% ../../nbs/api/apps/00_classifier.ipynb #3d7a25ec
+# %% ../../nbs/api/apps/00_classifier.ipynb #dc817f49
 def _label_names(dataset, labels):
     "Names in place of numbers, where the data set has a name for each number."
     y = np.array(labels)

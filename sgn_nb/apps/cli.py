@@ -426,7 +426,7 @@ def _check_place(out):
 
 SPACE = 10     # MB
 
-# %% ../../nbs/api/apps/02_cli.ipynb #ae77c455
+# %% ../../nbs/api/apps/02_cli.ipynb #eecf3dba
 @contextmanager
 def _claim(out):
     "Nobody else makes this report meanwhile."
@@ -450,7 +450,7 @@ def _lock(file):
         import fcntl
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-# %% ../../nbs/api/apps/02_cli.ipynb #827193cb
+# %% ../../nbs/api/apps/02_cli.ipynb #fd41f575
 def _judged(given, decisions, smallest=5):
     "Which examples are trained on `[N]`, and sentences on the others."
     import numpy as np
@@ -474,7 +474,7 @@ def _judged(given, decisions, smallest=5):
 
 def _question(match): return f'; did you mean {match[0]}?' if match else ''
 
-# %% ../../nbs/api/apps/02_cli.ipynb #4f145603
+# %% ../../nbs/api/apps/02_cli.ipynb #b2921f97
 def _understood(data, given, listing, sentences):
     "What was read, in a paragraph."
     from collections import Counter
@@ -537,7 +537,7 @@ def sgn_report(
           f"you as {Path(folder)/'reviewed.csv'}, and then: {_next_round(folder, out, _typed(again))}")
     return out
 
-# %% ../../nbs/api/apps/02_cli.ipynb #6d737668
+# %% ../../nbs/api/apps/02_cli.ipynb #274b49e9
 def _make_report(folder, labels, columns, params, most, out):
     "Read, train, write, and say what came out."
     import numpy as np
@@ -587,7 +587,7 @@ def _gain(clf, listing, decisions):
     rates = [noise_estimate(labels).rate for labels in (first, clf.labels_)]
     return review_gain(decisions.tolist(), *rates)
 
-# %% ../../nbs/api/apps/02_cli.ipynb #1f81b015
+# %% ../../nbs/api/apps/02_cli.ipynb #7bdb25d0
 def _report_of(folder):
     "A written report: its table, facts, the user's table with the labels that were given."
     import json
@@ -607,7 +607,7 @@ def _report_of(folder):
     for line, given in zip(listing.lines, report.given_label): rows[line][label] = str(given)
     return report, facts, listing
 
-# %% ../../nbs/api/apps/02_cli.ipynb #e7de3d38
+# %% ../../nbs/api/apps/02_cli.ipynb #7fdffec5
 def sgn_review(
     report:str,              # The folder that sgn_report wrote.
     tasks:str=None,          # Write the suspicions as tasks for Label Studio into this .json file, and its labelling interface beside it, as .xml.
