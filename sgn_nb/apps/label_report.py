@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from ..base.errors import raise_listing
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #89e7541e
+# %% ../../nbs/api/apps/01_label_report.ipynb #5cb7ca52
 def label_array(
     y,         # labels `[N]`: ids, names, ...; a list, an array, a tensor, a column
 )->np.ndarray: # `[N]`, of plain values
@@ -252,7 +252,7 @@ def _bracket(p, q, y, draws):
     low = max(0., rate-2*deviation)
     return low,np.quantile(_Posterior(q, y, draws).rates(), .975)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #774f9ac3
+# %% ../../nbs/api/apps/01_label_report.ipynb #2c1946d1
 @dataclass(frozen=True, eq=False)
 class Evidence:
     "Predictions of each example, beside its given label."
@@ -288,7 +288,7 @@ def evidence(
     ids = getattr(model, 'index_', None)                # of the data frame it was fitted with
     return Evidence(model.labels_, model.classes_, spec.settings, spec.epochs, model, ids)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #b752adfd
+# %% ../../nbs/api/apps/01_label_report.ipynb #6b7ffb69
 def evidence_from_probs(
     probs,           # predicted probabilities `[N, K]`: an array, a tensor, a data frame
     y,               # given labels `[N]`
@@ -322,7 +322,7 @@ def _check_probs(p, y):
     raise_listing('probs must be at least 0 and sum to 1 in each row (of scores, take the softmax '
                   'first), which they do not in rows', rows)
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #8fec018e
+# %% ../../nbs/api/apps/01_label_report.ipynb #058527c8
 def _column_classes(K, y, classes):
     "What the columns of probabilities mean."
     if classes is None:
@@ -344,7 +344,7 @@ def _numbers(y, classes):
     raise_listing('labels that are none of the classes', sorted({str(v) for v in y[is_unknown]}))
     return number
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #6ea3965c
+# %% ../../nbs/api/apps/01_label_report.ipynb #b329cb4a
 def unsure_classes(
     suggested:Tensor,  # class believed in most, `[N]`
     y:Tensor,          # given labels `[N]`
@@ -559,7 +559,7 @@ def make_report(
         'held_out':        e.labels['held_out'].numpy()})
     return table.sort_values('label_quality', kind='stable')
 
-# %% ../../nbs/api/apps/01_label_report.ipynb #62cf4321
+# %% ../../nbs/api/apps/01_label_report.ipynb #101a1d3d
 def report_from_probs(
     probs,           # predicted probabilities `[N, K]` of any model, best out of `cross_val_predict`
     y,               # given labels `[N]`
