@@ -166,8 +166,8 @@ class Folder:
     data:Data        # images and labels
     table:Table      # the user's, all rows and columns as they are written
     roles:Roles      # which column is what
-    rows:list        # rows of the training images in the table `[N]`
-    files:list       # the training images, as the table spells them `[N]`
+    rows:list        # rows of training and validation images in the table `[N]`
+    files:list       # these images, as the table spells them `[N]`
     skipped:list     # pairs of a file and why it was left out
     conflicts:list   # groups of equal training images with different labels: pairs of file and label
     notes:list       # what was found and done, in sentences
@@ -226,7 +226,7 @@ def read_folder(
     fields = {'name': folder.name, 'skipped': len(skipped)} | fields
     data = _data(rows, images.x, roles, classes, table.name, fields)
     conflicts = _look(data, rows, notes)
-    n = len(data.train)
+    n = len(data.train) + (len(data.val) if data.val else 0)
     return Folder(data, table, roles, rows.numbers[:n], rows.names[:n], list(skipped), conflicts,
                   notes)
 
@@ -327,8 +327,6 @@ def _look(data, rows, notes):
     counts = train.y.bincount(minlength=data.K).tolist()
     sizes = {c: n for c,n in zip(data.classes, counts) if n}
     notes += doubts(sizes, _TINY)
-    tiny = [f'{c} ({n})' for c,n in sizes.items() if n<_TINY]
-    if tiny: notes.append(f'too few images to learn from, kept as they are: {_some(tiny, 10)}')
     absent = [c for c in data.classes if c not in sizes]
     if absent: notes.append(f'classes without a training image: {_some(absent, 10)}')
     if data.test: notes += _leaks(train.x, data.test.x)
