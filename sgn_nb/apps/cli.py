@@ -234,7 +234,7 @@ def _end_late(sentence, out):
               f'on another machine, with a copy of {out}', flush=True)
     sys.exit(3)
 
-# %% ../../nbs/api/apps/02_cli.ipynb #4421a5f6
+# %% ../../nbs/api/apps/02_cli.ipynb #f964eef0
 def _small_batch(data, usual, choices):
     "Batch and learning rate where there are fewer images than the usual batch has."
     from sgn_nb.spec import Spec
@@ -466,6 +466,8 @@ def _report_data(folder, labels, columns):
     train, val = found.data.train, found.data.val
     if val is None: return found, train.x, train.y, None
     held_out = torch.arange(len(train)+len(val))>=len(train)
+    found.notes.append(f'{len(val):,} validation rows are not trained on: the report checks itself '
+                       'by them (--split-column none takes all rows for training)')
     return found, torch.cat([train.x, val.x]), torch.cat([train.y, val.y]), held_out
 
 def _check_place(out):

@@ -66,7 +66,8 @@ def _find_files(rows, folder, files, table, skipped, notes):
                      f'{name!r} is read as {path}')
     if not skipped.skip_bad:
         raise_several(found.several, table)
-        raise_missing(folder, [rows.names[k] for k in missing], files, table)
+        free = files.difference(found.paths)
+        raise_missing(folder, [rows.names[k] for k in missing], free, table)
     def complain(names): raise_missing(folder, names, files, table)
     rows = rows._replace(paths=found.paths)
     return skipped.drop(rows, several | missing, complain)

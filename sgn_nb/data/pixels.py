@@ -162,32 +162,30 @@ def _from_deep(im, blob, view, facts):
 def _samples(im, blob):
     "All bits of a deep image: array `[H, W, 1..4]`, float64."
     if im.mode[0] in 'IF': a = np.asarray(im)
-    elif im.format=='PNG': a = _deep_png(blob)
-    else: a = _deep_tiff(blob)
+    else: a = _deep_colours(blob)
     a = a.astype(np.float64)
     return a if a.ndim==3 else a[..., None]
 
-def _deep_png(blob):
-    from torchvision.io import decode_image, ImageReadMode
-    code = torch.frombuffer(bytearray(blob), dtype=torch.uint8)
-    return decode_image(code, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+def _deep_colours(blob):
+    "Pillow keeps the upper byte of a colour; told the other order of bytes, it keeps the lower one."
+    is_little = blob[:2]==b'II'                                     # PNG and Motorola's TIFF are not
+    upper,lower = ('L', 'B') if is_little else ('B', 'L')
+    return _half(blob, upper)*256 + _half(blob, lower)
 
-def _deep_tiff(blob):
-    "Pillow keeps the upper byte of each colour; told the other order of bytes, the lower one."
+def _half(blob, order):
+    "One byte of each colour: array `[H, W, 3 or 4]`."
     from PIL import Image
-    def half(order):
-        with Image.open(BytesIO(blob)) as im:
-            if not im.tile or ';16' not in str(im.tile[0][3]):
-                raise ValueError(f'its pixels are not bytes (mode {im.mode}): save it as PNG')
-            tiles = []
-            for tile in im.tile:
-                mode = tile[3] if isinstance(tile[3], str) else tile[3][0]
-                mode = mode.split(';')[0]+';16'+order
-                args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
-                tiles.append(tile._replace(args=args))
-            im.tile = tiles
-            return np.asarray(im).astype(np.uint16)
-    return half('L')*256 + half('B') if blob[:2]==b'II' else half('B')*256 + half('L')
+    with Image.open(BytesIO(blob)) as im:
+        tiles = [(tile, tile[3] if isinstance(tile[3], str) else tile[3][0]) for tile in im.tile]
+        if not tiles or not all(mode.startswith('RGB') and ';16' in mode for _,mode in tiles):
+            raise ValueError(f'has more than 8 bits a sample in a way that is not known here (mode '
+                             f'{im.mode}): save it as RGB or as grey without transparency')
+        def told(tile, mode):
+            mode = mode.split(';')[0] + ';16' + order
+            args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
+            return tile._replace(args=args)
+        im.tile = [told(*t) for t in tiles]
+        return np.asarray(im).astype(np.uint16)
 
 # %% ../../nbs/api/data/02_pixels.ipynb #b8d7c03a
 def map_in_threads(
@@ -380,7 +378,8 @@ def look(
     if len(blank)==N or n_different==1:
         what = 'are blank, each of one colour' if len(blank)==N else 'have the same pixels'
         raise ValueError(f'all {N:,} images {what}, from {names[0]} to {names[-1]}: what a viewer '
-                         'shows may be in another frame, beyond the crop, or behind transparency')
+                         'shows may be in another frame, behind transparency, or beyond the middle '
+                         'square that is taken (--aspect pad, or aspect="pad", keeps all of it)')
     notes = []
     if blank: notes.append(f'{len(blank):,} of {N:,} images are blank, each of one colour: '
                            f'{_names(blank)}')

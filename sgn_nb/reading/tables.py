@@ -41,8 +41,10 @@ def read_text(
         raise ValueError(f'unknown encoding {encoding!r}: try utf-8, cp1252 or cp949') from None
     except UnicodeDecodeError as e:
         if encoding: raise ValueError(f'{name} is not {encoding} ({e.reason})') from e
-        raise ValueError(f'{name} is not UTF-8. {_candidates(blob)}: say which with '
-                         '--encoding, such as --encoding cp1252, or encoding=') from e
+        readings = _candidates(blob)
+        words = [f'--encoding {encoding}: {text!r}' for text,encoding in readings.items()]
+        raise ValueError(f'{name} is not UTF-8. Choose by what a line of it would say: '
+                         f"{', '.join(words[:5]) or 'no common encoding fits'}") from e
 
 def _unicode(blob):
     "Which Unicode the first bytes speak of."
@@ -61,8 +63,7 @@ def _candidates(blob):
         try: blob.decode(encoding)
         except UnicodeDecodeError: continue
         readings.setdefault(line.decode(encoding, 'replace')[:40], encoding)
-    words = [f'{encoding} would be {text!r}' for text,encoding in readings.items()]
-    return 'In ' + ', '.join(words[:5]) if words else 'No common encoding fits'
+    return readings
 
 # %% ../../nbs/api/reading/00_tables.ipynb #f3e7d39e
 DELIMITERS = {',': 'comma', ';': 'semicolon', '\t': 'tab', '|': 'bar'}
@@ -205,7 +206,7 @@ def _cell(value):
     if value is None: return ''
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-# %% ../../nbs/api/reading/00_tables.ipynb #85c943fb
+# %% ../../nbs/api/reading/00_tables.ipynb #4516e493
 def write_table(
     path,     # the CSV to be
     header,   # names of columns
