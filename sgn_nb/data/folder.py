@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 import torch
 from ..base.errors import lookup, raise_listing
-from .examples import Data, from_arrays
+from .examples import Data, Examples, from_arrays
 from .noise import ASYM_MAPS
 from .pixels import copies, look, read_images
 from ..reading.labels import doubts, in_order, unify
@@ -226,7 +226,10 @@ def read_folder(
     _check_size(images.x, rows.names)
     fields = {'name': folder.name, 'skipped': len(skipped)} | fields
     data = _data(rows, images.x, roles, classes, table.name, fields)
-    conflicts = _look(data, rows, notes)
+    groups = copies(images.x)
+    notes += look(images.x, rows.names, groups)
+    data = replace(data, train=replace(data.train, group=torch.tensor(groups[:len(data.train)])))
+    conflicts = _look(data, rows, groups, notes)
     n = len(data.train) + (len(data.val) if data.val else 0)
     return Folder(data, table, roles, rows.numbers[:n], rows.names[:n], list(skipped), conflicts,
                   notes)
@@ -307,12 +310,8 @@ def _data(rows, x, roles, classes, table, fields):
     if n+m<len(y): arrays |= {'x_test': x[n+m:], 'y_test': true[n+m:]}
     fields = {'asym_map': _asym_map(names), 'classes': names} | fields
     data = from_arrays(**arrays, **fields)
-    group = torch.tensor(copies(x[:n]))
-    data = replace(data, train=replace(data.train, group=group))
     if not m: return data
-    val = replace(data.train, x=x[n:n+m], y=y[n:n+m], group=None,
-                  true=true[n:n+m] if roles.clean else None)
-    return replace(data, val=val)
+    return replace(data, val=Examples(x[n:n+m], y[n:n+m], true[n:n+m] if roles.clean else None))
 
 def _labels_of(rows):
     trained = {g for g,s in zip(rows.given, rows.splits) if s!='test'}
@@ -321,23 +320,23 @@ def _labels_of(rows):
 # %% ../../nbs/api/data/03_folder.ipynb #00906cda
 _TINY = 5                               # labels; of fewer, nothing is learned
 
-def _look(data, rows, notes):
+def _look(data, rows, groups, notes):
     "Groups of equal images with different labels; what else is odd goes to `notes`."
     train = data.train
-    notes += look(train.x, rows.names)
     counts = train.y.bincount(minlength=data.K).tolist()
     sizes = {c: n for c,n in zip(data.classes, counts) if n}
     notes += doubts(sizes, _TINY)
     absent = [c for c in data.classes if c not in sizes]
     if absent: notes.append(f'classes without a training image: {_some(absent, 10)}')
-    if data.test: notes += _leaks(train.x, data.test.x)
+    for part in ('val', 'test'): notes += _leaks(part, rows.splits, groups, len(train))
     return _conflicts(train, data.classes, rows.names, notes)
 
-def _leaks(x, x_test):
-    "How many test images are training images."
-    groups = copies(torch.cat([x, x_test]))
-    n = sum(g<len(x) for g in groups[len(x):])
-    return [f'{n:,} of {len(x_test):,} test images are copies of training images'] if n else []
+def _leaks(part, splits, groups, n_train):
+    "How many images of another part are training images."
+    is_copy = [g<n_train for g,s in zip(groups, splits) if s==part]
+    if not any(is_copy): return []
+    name = {'val': 'validation'}.get(part, part)
+    return [f'{sum(is_copy):,} of {len(is_copy):,} {name} images are copies of training images']
 
 def _conflicts(train, classes, names, notes):
     members = defaultdict(list)

@@ -369,11 +369,10 @@ def _crop_note(facts):
 def look(
     x:Tensor,   # images `[N, C, H, W]`, uint8
     names,      # of their files `[N]`
+    groups,     # their `copies` `[N]`
 )->list:        # of sentences; empty where nothing is odd
     "What is odd about images; a `ValueError` where there is nothing in them to learn from."
-    flat = x.reshape(len(x), -1)
-    blank = [names[k] for k,row in enumerate(flat) if row.min()==row.max()]
-    groups = copies(x)
+    blank = [names[k] for k in _blank(x)]
     N,n_different = len(x),len(set(groups))
     if len(blank)==N or n_different==1:
         what = 'are blank, each of one colour' if len(blank)==N else 'have the same pixels'
@@ -389,16 +388,21 @@ def look(
     if n_values<=16: notes.append(f'the pixels take only {n_values} of 256 values')
     return notes
 
+def _blank(x):
+    "Numbers of the images that have one value."
+    parts = [(part.flatten(1).amin(1)==part.flatten(1).amax(1)) for part in x.split(256)]
+    return torch.cat(parts).nonzero()[:, 0].tolist()
+
 def copies(
     x:Tensor,  # inputs `[N, ...]`
 )->list:       # of each, the number of the first that is equal to it `[N]`
     "Which examples are the same, bit by bit."
+    rows = x.contiguous().numpy()
     first,groups = {},[]
-    for k,row in enumerate(x.contiguous().numpy()):
-        blob = row.tobytes()
-        same = [j for j in first.setdefault(hash(blob), []) if x[j].numpy().tobytes()==blob]
-        if not same: first[hash(blob)].append(k)
-        groups.append(same[0] if same else k)
+    for k,row in enumerate(rows):
+        name = hash(row.tobytes())
+        j = first.setdefault(name, k)
+        groups.append(j if j==k or np.array_equal(rows[j], row) else k)
     return groups
 
 # %% ../../nbs/api/data/02_pixels.ipynb #795785bb
