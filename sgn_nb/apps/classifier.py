@@ -11,7 +11,7 @@ import copy
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from ..base.parallel import adapt_threads, keep_threads
 from ..training.checkpoint import Checkpoint
 from ..data.batches import evaluation_batches, sample_inputs
 from ..data.examples import Data, Examples, from_arrays, split
+from ..data.pixels import copies
 from ..experiments.plans import make_plan
 from ..base.files import atomic_write
 from ..methods.registry import method_class
@@ -317,6 +318,7 @@ def _make_net(self:SGNClassifier, name, data=None):
 def fit(self:SGNClassifier,
     X,             # a table, images, or a data set of pairs
     y=None,        # given labels `[N]`; those of the data set unless given
+    held_out=None, # which examples are not trained on `[N]`, booleans; drawn by `val_share` unless given
     **fit_params,  # none: `sample_weight` is refused
 ):                 # the estimator itself
     "Learn from labels of unknown quality."
@@ -334,19 +336,19 @@ def fit(self:SGNClassifier,
     y = label_array(y)
     x = self._inputs(X, y, fitting=True)
     self.classes_,ids = as_labels(y)
-    self._train(self._data(x, ids, fitting=True), last_fit)
+    self._train(self._data(x, ids, fitting=True), last_fit, held_out)
     self.index_ = list(X.index) if hasattr(X, 'iloc') else None
     return self
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #464439b6
 @patch
 @keep_threads()
-def _train(self:SGNClassifier, data, last_fit):
+def _train(self:SGNClassifier, data, last_fit, held_out=None):
     "Split, plan, train; keep the method, its history, and what it said of each label."
     rng = check_random_state(self.random_state)
     seed = int(rng.randint(2**31-1))
     self.spec_ = spec = self._plan(data, seed).spec
-    data,rows = _split(data, spec)
+    data,rows = _split(data, spec) if held_out is None else _parted(data, held_out)
     accelerator = make_accelerator(self.device, spec.precision)
     train,evals = batches(spec, data, accelerator.device)
     gpus = [accelerator.device] if accelerator.device.type=='cuda' else []
@@ -365,7 +367,9 @@ def _split(data, spec):
     "Training and validation examples, and the rows where they were."
     numbers = torch.arange(len(data.train))
     if not spec.val_share: return data,numbers
-    examples = Examples(numbers, data.train.y)
+    group = torch.tensor(copies(data.train.x))             # copies stay on one side
+    data = replace(data, train=replace(data.train, group=group))
+    examples = Examples(numbers, data.train.y, group=group)
     numbered = Data(data.name, data.K, examples, mean=data.mean, std=data.std)
     rows = split(numbered, spec.seed, spec.val_share)
     parts = split(data, spec.seed, spec.val_share)
@@ -373,6 +377,16 @@ def _split(data, spec):
     missing = sorted(ids.difference(parts.train.y.tolist()))
     raise_listing('val_share leaves no training example of some classes, by number', missing)
     return parts,torch.cat([rows.train.x, rows.val.x])
+
+def _parted(data, held_out):
+    "Examples that are trained on and those that are not, and the rows where they were."
+    held_out = torch.as_tensor(held_out)
+    if held_out.dtype!=torch.bool or held_out.shape!=data.train.y.shape:
+        raise ValueError(f'held_out must hold {len(data.train)} booleans, '
+                         f'got {held_out.dtype} {list(held_out.shape)}')
+    val,train = held_out.nonzero()[:, 0],(~held_out).nonzero()[:, 0]
+    parts = replace(data, train=data.train[train], val=data.train[val] if len(val) else None)
+    return parts,torch.cat([train, val])
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #9bf5cbc7
 @patch

@@ -150,15 +150,46 @@ def _split(text):
     "`cat,dog` as a list; nothing as `None`."
     return [name.strip() for name in text.split(',')] if text else None
 
-def _folder_data(folder, labels, file_column, label_column, clean_column, classes, unlisted,
-                 image_size):
+def _read(folder, labels, columns, **options):
+    "The folder, as the options of a command say. All wrong names are printed, the error has ten."
+    from sgn_nb.data.folder import read_folder
+    read = {'file_col': columns['file_column'], 'label_col': columns['label_column'],
+            'split_col': columns['split_column'], 'classes': _split(columns['classes']),
+            'unlabelled': _split(columns['unlabelled']) or (), 'size': columns['image_size']}
+    same = ('unlisted', 'skip_bad', 'aspect', 'encoding', 'delimiter')
+    read |= {name: columns[name] for name in same}
+    try: return read_folder(folder, labels, **read, **options)
+    except ValueError as e:
+        for name in getattr(e, 'names', ()): print(name, file=sys.stderr)
+        raise
+
+def _folder_data(folder, labels, clean_column, **columns):
     "A folder of images, and what it adds to its spec."
-    from sgn_nb.data.folder import image_folder
-    data = image_folder(folder, labels, file_column, label_column, clean_column,
-                        classes=_split(classes), size=image_size, unlisted=unlisted)
-    fields = {'dataset': data.name, 'label_column': label_column,
-              'clean_column': clean_column or '', 'image_size': image_size, 'noise': 'none'}
-    return data, fields
+    found = _read(folder, labels, columns, clean_col=clean_column)
+    _say_understood(found, found.summary)
+    fields = {'dataset': found.data.name, 'label_column': found.roles.label,
+              'clean_column': clean_column or '', 'image_size': columns['image_size'],
+              'skip_bad': columns['skip_bad'], 'noise': 'none'}
+    if found.data.val: fields['val_share'] = 0.
+    return found, fields
+
+def _say_understood(found, summary):
+    "What was read and left out, a line each."
+    from sgn_nb.base.distributed import rank
+    if rank(): return
+    print(f'Read {summary}')
+    for note in found.notes: print(f'- {note}')
+    if not found.skipped: return
+    reasons = [f'{name} {why}' for name, why in found.skipped[:5]]
+    more = ', ...' if len(found.skipped)>5 else ''
+    print(f"- {len(found.skipped):,} left out, listed in skipped.csv: {', '.join(reasons)}{more}",
+          flush=True)
+
+def _write_lists(found, folder):
+    "What was left out, and equal pictures with different labels, if there are any."
+    from sgn_nb.data.folder import write_conflicts, write_skipped
+    if found.skipped: write_skipped(Path(folder)/'skipped.csv', found.skipped)
+    if found.conflicts: write_conflicts(Path(folder)/'copies.csv', found.conflicts)
 
 # %% ../../nbs/api/apps/02_cli.ipynb #034e6b31
 def _named_data(dataset, root, **columns):
@@ -175,7 +206,11 @@ def _named_data(dataset, root, **columns):
     data = load_data(dataset, root)
     fields = {'dataset': data.name}
     if data.train.true is None: fields['noise'] = 'none'
-    return data, fields
+    return _Named(data), fields
+
+class _Named:
+    "A data set that is no folder, in the place of one."
+    def __init__(self, data): self.data, self.skipped, self.conflicts = data, (), ()
 
 def _data(dataset, root, **columns):
     "The data set that the options ask for, and what they add to its spec."
@@ -199,25 +234,45 @@ def _end_late(sentence, out):
               f'on another machine, with a copy of {out}', flush=True)
     sys.exit(3)
 
+# %% ../../nbs/api/apps/02_cli.ipynb #f964eef0
+def _small_batch(data, usual, choices):
+    "Batch and learning rate where there are fewer images than the usual batch has."
+    from sgn_nb.spec import Spec
+    share = choices.get('val_share', usual.get('val_share', Spec.val_share))
+    N = choices.get('n_train') or len(data.train)
+    n = N-round(N*share)
+    batch = usual.get('batch', Spec.batch)
+    if n>=batch or 'batch' in choices: return {}
+    fewer = max(2, min(n, max(16, n//8)))
+    lr = usual.get('lr', Spec.lr)*fewer/batch
+    print(f'- the batch is {fewer}, as there are {n} training images')
+    return {'batch': fewer, 'lr': lr}
+
 # %% ../../nbs/api/apps/02_cli.ipynb #57be22dd
 def sgn_train(
     dataset:str='digits',      # What to learn from: digits, cifar10, cifar100, an .npz file, or a folder of images with a CSV of labels, here or in SGN_DATA.
     root:str=None,             # The folder that holds CIFAR as torchvision stores it. Without it, SGN_DATA and the cache are searched, then it is downloaded.
-    labels:str='labels.csv',   # The folder's CSV, one row an image. A relative path starts at the folder.
-    file_column:str='file',    # The CSV's column of file names.
-    label_column:str='label',  # The CSV's column of given labels, which may be wrong.
+    labels:str='labels.csv',   # The folder's table, one row an image: CSV or JSON lines. A relative path starts at the folder; the word folders takes classes from folders.
+    file_column:str='file',    # The table's column of file names. Found by its content where there is none of that name.
+    label_column:str='label',  # The table's column of given labels, which may be wrong. Found where there is but one that it can be.
     clean_column:str=None,     # The CSV's column of true labels, if there is one. It is used to measure, never to train.
     classes:str=None,          # The folder's classes in order, such as cat,dog,eel. Those that occur, sorted, unless given.
-    unlisted:str='error',      # What images are that lie in the folder and not in the CSV: error, or ignore.
+    split_column:str='split',  # The table's column of train, val and test, or the word none. Found where there is but one that it can be.
+    encoding:str=None,         # The table's encoding, such as cp949. Seen unless given.
+    delimiter:str=None,        # What stands between the table's values: a character, tab, ... Seen unless given.
+    unlabelled:str=None,       # Labels that mean that there is none, such as nan,?; such rows are left out.
+    unlisted:str='error',      # What images are that lie in the folder and not in the table: error, or ignore.
+    skip_bad:bool=False,       # Leave out what cannot be used (broken, missing, unlisted, unlabelled), and list it in skipped.csv.
     image_size:int=None,       # Resize the folder's images to so many pixels; needed where their sizes differ.
+    aspect:str='crop',         # What of a resized picture is used: crop (the middle square), pad (all, with black bars) or squeeze (all, out of shape).
     noise:str=None,            # Noise to put on clean labels: one of NOISES; with any other rate as well. The default is sym-0.4, and none for a folder or where no true labels are known.
     method:str='sgn',          # How to learn: one of METHODS.
     settings:str=None,         # The method's own settings, such as gamma=.01,correct=False.
     net:str=None,              # The network: one of NETS. The default is small_cnn for digits, fast_cnn for images.
     n_train:int=None,          # How many examples to draw for training and validation; all unless given.
-    val_share:float=.1,        # The share of them that is kept for validation, with labels as noisy as the rest.
+    val_share:float=None,      # The share of them that is kept for validation, with labels as noisy as the rest. The default is .1, and 0 for a folder with validation images of its own.
     epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images.
-    batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images.
+    batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images, less for few.
     lr:float=None,             # The base learning rate. The default is .05 for digits, .2 for images.
     schedule:str=None,         # The learning rate over time: one of SCHEDULES. The default is constant for digits, linear for images.
     flip:yes_no=None,          # Whether to mirror half of the images, yes or no. The default is no for digits, yes for images.
@@ -241,22 +296,27 @@ def sgn_train(
     from sgn_nb.training.checkpoint import OutOfTime, deadline_after, stop_at
     deadline = deadline_after(seconds)
     optional = dict(noise=noise, net=net, epochs=epochs, batch=batch, lr=lr, schedule=schedule,
-                    flip=flip, precision=precision)
+                    flip=flip, precision=precision, val_share=val_share)
     choices = {name: value for name, value in optional.items() if value is not None}
     choices |= dict(method=method, settings=_settings(settings), n_train=n_train,
-                    val_share=val_share, accumulate=accumulate, seed=seed)
+                    accumulate=accumulate, seed=seed)
     check_spec(Spec(**choices))            # a misspelt name must not wait for 60,000 images
     keep_memory()
-    data, fields = _data(dataset, root, labels=labels, file_column=file_column,
-                         label_column=label_column, clean_column=clean_column, classes=classes,
-                         unlisted=unlisted, image_size=image_size)
-    spec = Spec(**recipe(data, device) | fields | choices)
+    found, fields = _data(dataset, root, labels=labels, file_column=file_column,
+                          label_column=label_column, clean_column=clean_column, classes=classes,
+                          split_column=split_column, encoding=encoding, delimiter=delimiter,
+                          unlabelled=unlabelled, unlisted=unlisted, skip_bad=skip_bad,
+                          image_size=image_size, aspect=aspect)
+    data = found.data
+    usual = recipe(data, device) | fields
+    spec = Spec(**usual | _small_batch(data, usual, choices) | choices)
     try:
         with stop_at(deadline):
             record = run(spec, out, device, progress=method, data=data, compile=compile,
                          graph=graph)
     except OutOfTime as e: _end_late(f'{e}', out)
     folder = Path(out)
+    _write_lists(found, folder)
     checkpoint = max(folder.glob(f'{record.id}.*.ckpt'), default='none')
     if rank()==0:
         print(f'\n{summary([record])}\n')
@@ -271,7 +331,7 @@ def sgn_grid(
     dry_run:bool=False,   # List the runs and what has become of them, and run nothing.
     retry:bool=False,     # Try once more what is recorded as failed.
     out:str=None,         # Folder for the records, which several machines may share. The default is runs/ and the file's name.
-    skip_bad:bool=False,  # Leave out images of Clothing1M and WebVision that cannot be decoded; records say how many.
+    skip_bad:bool=False,  # Leave out images that cannot be used, of folders, Clothing1M and WebVision; records say how many.
     device:str='auto',    # Where to train: auto, cpu or cuda.
     graph:bool=False,     # On a GPU, a step as one CUDA graph: the same records, sooner. Elsewhere it changes nothing.
     runs_per_gpu:int=1,   # How many runs of one length each process trains side by side, which fills a large GPU.
@@ -279,14 +339,14 @@ def sgn_grid(
 ):                        # how many runs are recorded, failed, to do
     "Run all that a file asks for and that is not recorded; killed and started again, it goes on."
     from dataclasses import replace
-    from sgn_nb.data.sources import is_streamed
+    from sgn_nb.data.sources import can_skip
     from sgn_nb.experiments.plans import read_grid
     from sgn_nb.experiments.grids import forget_failures, plan_runs, run_grid, run_state
     from sgn_nb.training.checkpoint import deadline_after
     deadline = deadline_after(seconds)
     specs = read_grid(file)
     out = out or f'runs/{Path(file).stem}'
-    def skipping(spec): return replace(spec, skip_bad=spec.skip_bad or is_streamed(spec.dataset))
+    def skipping(spec): return replace(spec, skip_bad=spec.skip_bad or can_skip(spec.dataset))
     if skip_bad: specs = [skipping(s) for s in specs]
     specs = plan_runs(specs, only or '')
     if dry_run:
@@ -392,25 +452,23 @@ def sgn_pack(
     return n
 
 # %% ../../nbs/api/apps/02_cli.ipynb #6e054952
-def _listing(folder, labels, file_column, label_column):
-    "The user's table, and the lines of the training rows, in order, as `image_folder` reads them."
+def _listing(found):
+    "The user's table, and the lines of the images that are looked at."
     from sgn_nb.apps.label_tables import Listing
-    from sgn_nb.data.folder import find_table, read_table
-    table = read_table(find_table(folder, labels))
-    rows = [list(row) for row in zip(*table.values())]
-    parts = table.get('split', ['train']*len(rows))
-    lines = [line for line, part in enumerate(parts) if part.strip()=='train']
-    return Listing(list(table), rows, file_column, label_column, lines)
+    rows = [list(row) for row in zip(*found.table.values())]
+    return Listing(list(found.table), rows, found.roles.file, found.roles.label, list(found.rows))
 
 # %% ../../nbs/api/apps/02_cli.ipynb #6caf0da5
-def _report_data(folder, labels, file_column, label_column, classes, unlisted, image_size):
-    "The folder's images. All names that are wrong are printed; the message has the first ten."
-    from sgn_nb.data.folder import image_folder
-    try: return image_folder(folder, labels, file_column, label_column, classes=_split(classes),
-                             size=image_size, unlisted=unlisted)
-    except ValueError as e:
-        for name in getattr(e, 'names', ()): print(name, file=sys.stderr)
-        raise
+def _report_data(folder, labels, columns):
+    "What a report looks at: training images, and validation images that are not trained on."
+    import torch
+    found = _read(folder, labels, columns, parts=('train', 'val'))
+    train, val = found.data.train, found.data.val
+    if val is None: return found, train.x, train.y, None
+    held_out = torch.arange(len(train)+len(val))>=len(train)
+    found.notes.append(f'{len(val):,} validation rows are not trained on: the report checks itself '
+                       'by them (--split-column none takes all rows for training)')
+    return found, torch.cat([train.x, val.x]), torch.cat([train.y, val.y]), held_out
 
 def _check_place(out):
     "A place that cannot be written to is noticed now, and not after the training."
@@ -475,16 +533,14 @@ def _judged(given, decisions, smallest=5):
 def _question(match): return f'; did you mean {match[0]}?' if match else ''
 
 # %% ../../nbs/api/apps/02_cli.ipynb #b2921f97
-def _understood(data, given, listing, sentences):
+def _understood(x, given, sentences):
     "What was read, in a paragraph."
     from collections import Counter
     counts = Counter(given.tolist())
     (most, n_most), *_, (least, n_least) = counts.most_common()
-    *_, height, width = data.train.x.shape
-    parts = [f'Read {len(given):,} images of {width} x {height} pixels in {len(counts):,} classes, '
+    *_, height, width = x.shape
+    parts = [f'{len(given):,} images of {width} x {height} pixels in {len(counts):,} classes, '
              f'from {n_least:,} ({least}) to {n_most:,} ({most}) a class.']
-    rest = len(listing.rows)-len(listing.lines)
-    if rest: sentences = [f'{rest:,} rows that are not for training', *sentences]
     if sentences: parts.append(f"Not judged: {'; '.join(sentences)}.")
     return ' '.join(parts)
 
@@ -500,6 +556,9 @@ def _typed(options):
     words = []
     for name, value in options.items():
         if value==usual[name].default: continue
+        if usual[name].annotation is bool:
+            words.append(f"--{name.replace('_', '-')}")
+            continue
         if isinstance(value, bool): value = 'yes' if value else 'no'
         words += [f"--{name.replace('_', '-')}", str(value)]
     return words
@@ -507,12 +566,18 @@ def _typed(options):
 # %% ../../nbs/api/apps/02_cli.ipynb #91a93944
 def sgn_report(
     folder:str,                # The folder of images.
-    labels:str='labels.csv',   # Its CSV, one row an image. A relative path starts at the folder.
-    file_column:str='file',    # The CSV's column of file names.
-    label_column:str='label',  # The CSV's column of given labels, which may be wrong.
+    labels:str='labels.csv',   # Its table, one row an image: CSV or JSON lines. A relative path starts at the folder; the word folders takes classes from folders.
+    file_column:str='file',    # The table's column of file names. Found by its content where there is none of that name.
+    label_column:str='label',  # The table's column of given labels, which may be wrong. Found where there is but one that it can be.
     classes:str=None,          # The classes in order, such as cat,dog,eel. Those that occur, sorted, unless given.
-    unlisted:str='error',      # What images are that lie in the folder and not in the CSV: error, or ignore.
+    split_column:str='split',  # The table's column of train, val and test, or the word none. Found where there is but one that it can be.
+    encoding:str=None,         # The table's encoding, such as cp949. Seen unless given.
+    delimiter:str=None,        # What stands between the table's values: a character, tab, ... Seen unless given.
+    unlabelled:str=None,       # Labels that mean that there is none, such as nan,?; such rows are left out.
+    unlisted:str='error',      # What images are that lie in the folder and not in the table: error, or ignore.
+    skip_bad:bool=False,       # Leave out what cannot be used (broken, missing, unlisted, unlabelled), and list it in skipped.csv.
     image_size:int=None,       # Resize the images to so many pixels; needed where their sizes differ.
+    aspect:str='crop',         # What of a resized picture is used: crop (the middle square), pad (all, with black bars) or squeeze (all, out of shape).
     method:str='sgn',          # How to learn: one of METHODS.
     settings:str=None,         # The method's own settings, such as gamma=.01,correct=False.
     net:str=None,              # The network: one of NETS. It is chosen by the size of the images unless given.
@@ -527,7 +592,9 @@ def sgn_report(
     "Train on a folder of images and report which of its labels look wrong: tables, model and page."
     _check_place(out)
     columns = dict(file_column=file_column, label_column=label_column, classes=classes,
-                   unlisted=unlisted, image_size=image_size)
+                   split_column=split_column, encoding=encoding, delimiter=delimiter,
+                   unlabelled=unlabelled, unlisted=unlisted, skip_bad=skip_bad,
+                   image_size=image_size, aspect=aspect)
     clf = dict(method=method, settings=_settings(settings), net=net, epochs=epochs, flip=flip,
                val_share=val_share, random_state=seed, device=device)
     again = columns | dict(method=method, settings=settings, net=net, epochs=epochs, flip=flip,
@@ -545,21 +612,24 @@ def _make_report(folder, labels, columns, params, most, out):
     from sgn_nb.apps.classifier import SGNClassifier
     from sgn_nb.apps.label_page import write_report
     from sgn_nb.apps.label_tables import read_decisions
-    data = _report_data(folder, labels, **columns)
-    listing = _listing(folder, labels, columns['file_column'], columns['label_column'])
-    given = np.array(data.classes)[data.train.y]
+    found, x, y, held_out = _report_data(folder, labels, columns)
+    listing = _listing(found)
+    given = np.array(found.data.classes)[y]
     decisions, doubt = read_decisions(listing)
     judged, sentences = _judged(given, decisions)
-    print(_understood(data, given, listing, sentences), flush=True)
+    _say_understood(found, _understood(x, given, sentences))
     if doubt: print(f'sgn_report: {doubt}', file=sys.stderr)
     listing = listing._replace(lines=np.array(listing.lines)[judged].tolist())
     decisions = np.array(decisions)[judged]
-    x = data.train.x[torch.from_numpy(judged)]
+    if not judged.all(): x = x[torch.from_numpy(judged)]
+    if held_out is not None: held_out = held_out[torch.from_numpy(judged)]
     checkpoint = Path(f'{out}.ckpt')
-    clf = SGNClassifier(**params, checkpoint=checkpoint, verbose=True).fit(x, given[judged])
+    clf = SGNClassifier(**params, checkpoint=checkpoint, verbose=True)
+    clf.fit(x, given[judged], held_out=held_out)
     names = listing.column(listing.file)
     files = [names[line].strip() for line in listing.lines]
-    write_report(clf, x, out, files, f'Labels of {data.name}', most, decisions, listing)
+    write_report(clf, x, out, files, f'Labels of {found.data.name}', most, decisions, listing)
+    _write_lists(found, out)
     for part in checkpoint.parent.glob(f'{checkpoint.name}.*'): part.unlink()
     _say_result(clf, out, listing, decisions)
 
@@ -593,7 +663,7 @@ def _report_of(folder):
     import json
     import pandas as pd
     from sgn_nb.apps.label_tables import Listing
-    from sgn_nb.data.folder import read_table
+    from sgn_nb.reading.tables import read_table
     path = Path(folder)
     if not (path/'report.json').is_file(): raise FileNotFoundError(f'no label report in {folder}')
     facts = json.loads((path/'report.json').read_text(encoding='utf-8'))

@@ -296,6 +296,7 @@ def evidence_from_probs(
     unseen=True,     # had the model not learned from the examples that it predicts, as in `cross_val_predict`? one answer, or one for each `[N]`
 )->Evidence:
     "Any model's predictions as what a report rests on."
+    if isinstance(probs, Tensor): probs = probs.detach().cpu().numpy()
     p = torch.as_tensor(np.array(probs, dtype=np.float32))
     y = label_array(y)
     if classes is None: classes = getattr(probs, 'columns', None)
