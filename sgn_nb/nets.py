@@ -372,7 +372,7 @@ def small_cnn(
     shape:tuple,  # of one input, `(C, H, W)`
 )->nn.Module:     # `[b, C, H, W]` -> `[b, n_out]`
     "Three convolutions of 64, 64, 128 channels, a mean over the image, one linear layer."
-    check_images('small_cnn', n_out, shape)
+    check_images('small_cnn', n_out, shape, smallest=2)
     net = nn.Sequential(
         _conv_block(shape[0], 64),
         nn.MaxPool2d(2),

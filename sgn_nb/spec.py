@@ -85,7 +85,7 @@ class Spec(Optimisation):
     clean_column:str = knob('', "the CSV's column of true labels, if there is one", scope='folders')
     image_size:int|None = knob(None, 'pixels of an image or a crop; None: as they are, or as in '
                                      'the paper', 1, scope='folders and streamed images')
-    skip_bad:bool = knob(False, 'leave out images that cannot be decoded', scope='streamed images')
+    skip_bad:bool = knob(False, 'leave out images that cannot be decoded', scope='folders and streamed images')
     noise:str = knob('sym-0.4', 'noise of training and validation labels, by name')
     method:str = knob('sgn', 'one of `METHODS`')
     settings:dict = field(default_factory=dict,

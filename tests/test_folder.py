@@ -57,7 +57,7 @@ def test_every_method(sgn_train, tmp_path, method):
 
 NO_FOLDER = "unknown data set 'fotos'", 'nor is there a folder of that name'
 WRONG = {'a folder that is not there': ('--dataset', 'fotos', *NO_FOLDER),
-         'a column that is not there': ('--label-column', 'label', 'label', 'given'),
+         'a column that is not there': ('--label-column', 'givn', "did you mean 'given'"),
          'a CSV that is not there':    ('--labels', 'label.csv', 'label.csv'),
          'noise on noisy labels':      ('--noise', 'sym-0.4', 'noise'),
          'too many examples':          ('--n-train', '100', 'n_train must be in 1..60'),

@@ -7,8 +7,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
 SECTIONS = {'lessons': 'Lessons', 'results': 'Results', 'guides': 'Guides', 'api': 'Reference',
             'about': 'About'}
-PACKAGES = {'base': 'Base', 'data': 'Data', 'methods': 'Methods', 'training': 'Training',
-            'experiments': 'Experiments', 'results': 'Results of many runs',
+PACKAGES = {'base': 'Base', 'reading': 'Reading', 'data': 'Data', 'methods': 'Methods',
+            'training': 'Training', 'experiments': 'Experiments', 'results': 'Results of many runs',
             'apps': 'Applications'}
 
 

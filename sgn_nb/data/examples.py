@@ -22,6 +22,7 @@ class Examples:
     x:Tensor               # images `[N, C, H, W]` uint8, or features `[N, D]` float; or `Files`
     y:Tensor               # given labels `[N]`, int64
     true:Tensor|None=None  # true labels `[N]`, int64; `None` where nobody knows
+    group:Tensor|None=None # copies of one another have one number `[N]`; `None` where nobody looked
 
     def __post_init__(self):
         n = len(self.x)
@@ -33,7 +34,8 @@ class Examples:
     def __len__(self): return len(self.x)
     def __getitem__(self, idx):
         true = None if self.true is None else self.true[idx]
-        return Examples(self.x[idx], self.y[idx], true)
+        group = None if self.group is None else self.group[idx]
+        return Examples(self.x[idx], self.y[idx], true, group)
 
 # %% ../../nbs/api/data/01_examples.ipynb #04828fd6
 @dataclass(frozen=True)
@@ -160,10 +162,24 @@ def split(
 )->Data:                 # with `train` and (unless the share is 0) `val`
     "Draw `n_train` examples and set a share of them aside, labels as noisy as the rest."
     n,n_val = _split_sizes(data, val_share, n_train)
-    order = torch.randperm(len(data.train), generator=generator(seed, 'split'))
-    val,train = order[:n].tensor_split([n_val])
+    order = torch.randperm(len(data.train), generator=generator(seed, 'split'))[:n]
+    if data.train.group is not None: order,n_val = _together(order, data.train.group, n_val)
+    val,train = order.tensor_split([n_val])
     held_out = data.train[val] if n_val else data.val
     return replace(data, train=data.train[train], val=held_out)
+
+def _together(order, group, n_val):
+    "The order with copies behind one another, and a validation size that parts none of them."
+    groups = group[order].tolist()
+    first = {}
+    for k,g in enumerate(groups): first.setdefault(g, k)
+    if len(first)==len(groups) or not n_val: return order,n_val
+    place = torch.tensor([first[g] for g in groups])
+    place,rank = place.sort(stable=True)
+    starts = [k for k in range(len(place)) if k==0 or place[k]!=place[k-1]]
+    cut = max((k for k in starts if k<=n_val), default=0) or min([k for k in starts if k] or [0])
+    if not cut: raise ValueError('all examples are copies of one another: nothing can be held out')
+    return order[rank],cut
 
 def _split_sizes(data, val_share, n_train):
     "How many examples are drawn, and how many of them are for validation."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CIFAR_MEAN', 'CIFAR_STD', 'DATASETS', 'from_npz', 'digits', 'cifar10', 'cifar100', 'Source', 'find_source',
-           'is_streamed', 'user_path', 'load_data', 'train_size']
+           'is_streamed', 'can_skip', 'user_path', 'load_data', 'train_size']
 
 # %% ../../nbs/api/data/06_sources.ipynb #4696c2fc
 from dataclasses import dataclass
@@ -126,7 +126,7 @@ class Source:
     def options(self): return _STREAMED if self.streamed else ()
 
 _STREAMED = ('size', 'skip_bad')                            # what `load_data` passes on
-_FOLDER = ('label_col', 'clean_col', 'size')
+_FOLDER = ('label_col', 'clean_col', 'size', 'skip_bad')
 
 DATASETS = {
     'digits':     Source(digits, 1437),
@@ -150,6 +150,13 @@ def is_streamed(
     "Is it a data set whose images stay on the disk?"
     return name in DATASETS and DATASETS[name].streamed
 
+def can_skip(
+    name,  # any
+)->bool:
+    "Can images be left out of it, since they are files?"
+    path = None if name in DATASETS else user_path(name)
+    return is_streamed(name) or bool(path and path.is_dir())
+
 def user_path(
     name,       # as for `load_data`
     root=None,  # as for `load_data`
@@ -166,7 +173,7 @@ def user_path(
 def load_data(
     name,  # one of `DATASETS`, a folder of images or a `.npz` file in `SGN_DATA` (`photos`, `bits`), or the path of a `.npz` file
     root=None,  # the folder that holds the data set, if it is not where it usually is
-    **options,  # of a folder: `label_col`, `clean_col`, `size`, as `image_folder` has them; of a streamed set: `size`, `skip_bad`
+    **options,  # of a folder: `label_col`, `clean_col`, `size`, `skip_bad`, as `image_folder` has them; of a streamed set: `size`, `skip_bad`
 )->Data:  # whole, not split yet
     "A data set by name."
     load,allowed = _loader(name, root)
