@@ -2,7 +2,8 @@
 from importlib import import_module
 
 __version__ = "0.1.0"
-_HOMES = {'SGNLoss': '.sgn', 'EMA': '.ema', 'SGNClassifier': '.apps.classifier', 'label_report': '.apps.label_report'}
+_HOMES = {'SGNLoss': '.sgn', 'EMA': '.ema', 'SGNClassifier': '.apps.classifier', 'label_report': '.apps.label_report',
+          'report_from_probs': '.apps.label_report'}
 __all__ = list(_HOMES)
 
 def __getattr__(name):

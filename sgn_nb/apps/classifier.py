@@ -112,8 +112,9 @@ def as_labels(
 )->tuple:      # the classes, sorted, `[K]`; class ids `[N]`, int64
     "Labels as numbers, and what the numbers mean."
     y = column_or_1d(label_array(y), warn=True)
-    check_classification_targets(y)
-    try: classes,ids = np.unique(y, return_inverse=True)
+    try:
+        check_classification_targets(y)
+        classes,ids = np.unique(y, return_inverse=True)
     except TypeError as e:
         raise ValueError(f'y must hold labels that can be sorted, numbers or words ({e})') from e
     if len(classes)<2:

@@ -82,7 +82,7 @@ def console(
         except KeyboardInterrupt: end('stopped', 130)
         except Exception as e:
             if not _is_full(e): raise
-            end('no space left on the disk; what was begun is removed')
+            end('no space left on the disk: make room, and start the same command again')
     return main
 
 # %% ../../nbs/api/apps/02_cli.ipynb #209f8206

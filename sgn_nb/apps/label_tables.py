@@ -9,9 +9,7 @@ __all__ = ['REVIEW', 'NONE_FITS', 'Listing', 'listing', 'corrected_table', 'writ
 
 # %% ../../nbs/api/apps/03_label_tables.ipynb #6a351eaa
 import csv
-import json
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
