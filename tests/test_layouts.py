@@ -175,7 +175,7 @@ def test_letters_in_two_parts(home):
     assert read_folder(home).data.K == 3
 
 def test_two_files_fit(home):
-    for name in ('a.jpg', 'b.jpg'): Image.fromarray(picture(50)).save(home/name.replace('b.', 'A.'))
+    for name in ('a.jpg', 'A.jpg'): Image.fromarray(picture(50)).save(home/name)
     write(home/'labels.csv', ('file', 'label'), [*ROWS, ('a.JPG', 'ant')])
     with pytest.raises(ValueError, match=r'a.JPG \(A.jpg or a.jpg\)'): read_folder(home)
 
@@ -311,3 +311,44 @@ def test_ordinary_folder_says_nothing(home):
     check(found)
     assert not found.notes and not found.skipped and not found.conflicts
     assert torch.equal(read_folder(home).data.train.x, found.data.train.x)
+
+
+# The classifier keeps to it
+
+def features(seed=0, n=60):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 4)), np.arange(n) % 3
+
+def test_held_out_as_given():
+    "Examples that are not trained on are those that the user names."
+    from sgn_nb import SGNClassifier
+    x, y = features()
+    mask = np.arange(60) % 5 == 0
+    clf = SGNClassifier(epochs=1).fit(x, y, held_out=mask)
+    assert (clf.labels_['held_out'].numpy() == mask).all()
+    assert (clf.labels_['given'].numpy() == y).all()
+    with pytest.raises(ValueError, match='held_out must hold 60 booleans'):
+        SGNClassifier(epochs=1).fit(x, y, held_out=[1, 2])
+
+def test_copies_are_held_out_together():
+    from sgn_nb import SGNClassifier
+    x, y = features()
+    twice = np.concatenate([x, x])
+    clf = SGNClassifier(epochs=1, val_share=.3).fit(twice, np.concatenate([y, y]))
+    held_out = clf.labels_['held_out']
+    assert (held_out[:60] == held_out[60:]).all() and held_out.any() and not held_out.all()
+
+def test_few_images_make_a_small_batch(home, tmp_path, capsys):
+    "Less than a usual batch of images is trained on all the same, and the table's split is kept."
+    from sgn_nb.apps.cli import main_train
+    for k in range(N): Image.fromarray(picture(k).repeat(2, 0).repeat(2, 1)).save(home/f'{k:02}.png')
+    rows = [(f, l, k % 4 == 0) for k, (f, l) in enumerate(ROWS)]
+    write(home/'labels.csv', ('file', 'label', 'is_valid'), rows)
+    (home/'07.png').write_bytes(b'')
+    out = tmp_path/'runs'
+    main_train(['--dataset', str(home), '--skip-bad', '--epochs', '1', '--method', 'ce',
+                '--device', 'cpu', '--out', str(out)])
+    said = capsys.readouterr().out
+    assert 'Read 17 images of 16×16 pixels and 6 for validation, 3 classes' in said
+    assert "'is_valid' is read as a split" in said and '07.png is empty' in said
+    assert (out/'skipped.csv').read_text() == 'file,reason\n07.png,is empty\n'
