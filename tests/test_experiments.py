@@ -131,7 +131,7 @@ def test_records_on_photographs_are_those_of_the_grids():
 def test_ids_follow_from_specs():
     """The id of every committed record is what its spec says today: a run that is on record is
     found again."""
-    files = [p for p in (ROOT/'records').glob('*.jsonl') if p.stem != 'labels']
+    files = [p for p in (ROOT/'records').glob('*.jsonl') if p.stem not in ('labels', 'warnings')]
     records = [r for p in files for r in load_records(p)]
     assert len(records) > 800
     wrong = [r.id for r in records if spec_id(r.spec) != r.id]
