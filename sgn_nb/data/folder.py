@@ -111,8 +111,8 @@ def _by_votes(rows, places, people, notes):
     places = list(places)
     given = [most_votes(rows.paths[ks[0]], [rows.given[k] for k in ks]) for ks in places]
     agree = sum(len({rows.given[k] for k in ks})==1 for ks in places)
-    notes.append(f'{len(rows.paths):,} rows are votes on {len(places):,} images (column {people!r}): '
-                 f'the label is what most say, and all agree on {agree:,}')
+    notes.append(f'{len(rows.paths):,} rows are votes on {len(places):,} images '
+                 f'(column {people!r}): the label is what most say, and all agree on {agree:,}')
     once = rows.only([ks[0] for ks in places])
     is_same = rows.given==rows.true
     return once._replace(given=given, true=given if is_same else once.true)

@@ -318,7 +318,7 @@ def average_probs(self:Method,
 
 @patch
 def scored_predictors(self:Method)->dict:  # name -> `x -> [b, K]`
-    "The method's predictors; first, if one was added, the average, so that the last stays the last."
+    "The method's predictors, and before them the average, if one was added."
     added = {'ema': self.average_probs} if self.averages else {}
     return added | self.predictors()
 
@@ -334,6 +334,6 @@ def show_averages(self:Method,
 
 @patch
 def end_step(self:Method):
-    "After the optimiser's step: what the method wants to do, then each average follows its network."
+    "After the optimiser's step: what the method does then, and each average follows."
     self.after_step()
     for name,average in self.averages.items(): getattr(self, average).update(getattr(self, name))

@@ -16,7 +16,8 @@ _STARTS = {
     b'\0\0\0\x0cJXL ': 'JPEG XL', b'8BPS': 'PSD', b'%PDF': 'a PDF', b'%!PS': 'PostScript',
     b'PK\x03\x04': 'a ZIP archive', b'\x1f\x8b': 'a gzip archive', b'7z\xbc\xaf': 'a 7z archive',
     b'Rar!': 'a RAR archive', b'\x93NUMPY': 'a NumPy array', b'\x89HDF': 'an HDF5 file',
-    b'\x28\xb5\x2f\xfd': 'a zstd archive', b'\xca\xfe\xba\xbe': 'a program', b'\x7fELF': 'a program',
+    b'\x28\xb5\x2f\xfd': 'a zstd archive', b'\xca\xfe\xba\xbe': 'a program',
+    b'\x7fELF': 'a program',
     b'version https://git-lfs': 'a pointer of Git LFS (git lfs pull fetches what it stands for)',
 }
 _BRANDS = {b'avif': 'AVIF', b'avis': 'AVIF', b'heic': 'HEIC', b'heix': 'HEIC', b'heim': 'HEIC',

@@ -115,8 +115,9 @@ def _only_reading(folder, files, read):
     by_folder = class_folders(files)
     choices = [*tables, *([FOLDERS] if by_folder else [])]
     if not choices:
-        raise FileNotFoundError(f'no table {LABELS}, in {folder} or here, no other table that names '
-                                'its images, and no folders that could be classes')
+        raise FileNotFoundError(
+            f'no table {LABELS}, in {folder} or here, no other table that names its images, '
+            'and no folders that could be classes')
     if len(choices)>1:
         ways = ' or '.join(f'--labels {c}' for c in choices)
         raise ValueError(f'{folder.name} can be read in {len(choices)} ways: {ways}')

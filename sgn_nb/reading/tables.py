@@ -150,7 +150,7 @@ def _word(d): return DELIMITERS.get(d, 'space' if d==' ' else repr(d))
 
 # %% ../../nbs/api/reading/00_tables.ipynb #ef135efe
 def _read_rows(text, delimiter, name, is_file):
-    "Header, rows, number of blank rows; a `ValueError` with the number of a line of another length."
+    "Header, rows, number of blank rows; a line of another length is a `ValueError` by number."
     lines = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter,
                        skipinitialspace=delimiter==' ')
     header,rows,n_blank = None,[],0
@@ -193,7 +193,8 @@ def _from_json(text, name):
         try: content = [json.loads(l) for l in lines]
         except ValueError as e: raise ValueError(f'{name} is no JSON ({e})') from e
     if isinstance(content, dict) and not any(isinstance(v, (dict, list)) for v in content.values()):
-        content = [{'file': f, 'label': l} for f,l in content.items()] if len(content)>2 else [content]
+        is_map = len(content)>2
+        content = [{'file': f, 'label': l} for f,l in content.items()] if is_map else [content]
     is_right = isinstance(content, list) and all(isinstance(r, dict) for r in content)
     if not content or not is_right:
         raise ValueError(f'{name} must hold a record such as {{"file": "1.jpg", "label": "cat"}} '

@@ -41,7 +41,7 @@ def probability_of_improvement(
     a,        # `[seeds, columns]`
     b,        # `[seeds, columns]` of another method, the same columns
 )->float:     # 0..1; .5 where neither is better
-    "How likely a run of the first method is the better one, mean over columns; ties count half. Agarwal et al. 2021."
+    "How likely a run of the first is the better one, over columns; ties count half. Agarwal 2021."
     a,b = np.asarray(a)[:, None],np.asarray(b)[None]
     wins = (a>b)+.5*(a==b)
     return float(wins.mean())

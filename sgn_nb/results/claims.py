@@ -60,7 +60,7 @@ def interval(
 def holm(
     p:list,  # p-values
 )->list:     # the same, corrected: nondecreasing in p, at most 1
-    "Holm's correction: the smallest p-value times their number, the next times one less, and so on."
+    "Holm's correction: the smallest p-value times their number, the next times one less, ..."
     order = sorted(range(len(p)), key=lambda k: p[k])
     corrected = [0.]*len(p)
     worst = 0.
@@ -122,7 +122,7 @@ def least_told(
     n:int,       # seeds, at least 2
     rows:int=1,  # differences in the column, at least 1
 )->float:        # in standard deviations of the differences over seeds
-    "The smallest mean difference that is told from 0 if it is the clearest of its column: the first step of Holm's correction."
+    "The smallest mean difference that is told from 0 where it is the clearest of its column."
     from scipy.stats import t
     quantile = t.ppf(1-SIGNIFICANCE/(2*rows), n-1)
     return quantile/sqrt(n)
@@ -300,7 +300,7 @@ def claim_table(
     source,              # runs of one scale, see `runs`
     predictor:str=None,  # `net`, `ema`; None: what each method reports
 )->Table:
-    "Mean difference, half the width of its 95 % interval, and what may be said of it, for each noise."
+    "Mean difference, half the width of its 95 % interval, what may be said, for each noise."
     c = lookup('claim', claim, CLAIMS)
     frame = runs(source)
     found = comparisons(claim, frame, predictor)
@@ -309,8 +309,8 @@ def claim_table(
     seeds = sorted(set(frame.seed))
     listing = ', '.join(map(str, seeds)) or '–'
     by = f', read by {predictor}' if predictor else ''
-    caption = (f'{c.title}{by}: points of test accuracy, mean ± half the width of its 95 % interval '
-               f"(Student's t, paired over seeds {listing}). {_about_words(c)} "
+    caption = (f'{c.title}{by}: points of test accuracy, mean ± half the width of its 95 % '
+               f"interval (Student's t, paired over seeds {listing}). {_about_words(c)} "
                f'{power_sentence(len(seeds), len(rows))}')
     return Table(rows or [{'': None}], caption)
 

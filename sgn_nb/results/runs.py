@@ -40,7 +40,7 @@ def noise_name(
 def parts(
     spec:Spec,  # of one run
 )->tuple:       # whether reweighting and correction are on
-    "What of SGN is on: Table 4 switches the parts off, one after the other. A method without such parts is whole."
+    "What of SGN is on, as in Table 4; a method without such parts is whole."
     return tuple(spec.settings.get(k, True) for k in ('reweight', 'correct'))
 
 # %% ../../nbs/api/results/00_runs.ipynb #46cc5d24
@@ -62,7 +62,7 @@ def at_paper_scale(
 def runs(
     source,     # a place of records (see `load_records`), a list of `Record`s, or such a table, which stays as it is
 ):              # a pandas DataFrame
-    "A row for each run and predictor; shares are 0..1, `test_acc` is of the last epoch, `test_acc.best_val` of the one that noisy validation chooses."
+    "A row for each run and predictor, shares 0..1, at the last epoch or at another: `best_val`."
     if isinstance(source, pd.DataFrame): return source
     rows = [row for record in _records(source) for row in _rows(record)]
     frame = pd.DataFrame(rows)
@@ -130,7 +130,7 @@ def _of_predictor(row, predictor):
     return numbers
 
 def _figures(record, predictor):
-    "The last epoch's figures of one predictor, and its accuracies at the epochs chosen otherwise: `test_acc.best_val`."
+    "One predictor's figures at the last epoch; its accuracies at others: `test_acc.best_val`."
     figures = _of_predictor(record.curve[-1], predictor)
     accuracies = [k for k in figures if k.endswith(('_acc', '_top5'))]
     for pick,metric in (('best_val', 'val_acc'), ('oracle', 'test_acc')):

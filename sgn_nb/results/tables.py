@@ -87,7 +87,7 @@ def marks(
 def paper_numbers(
     table:int=None,  # 1 to 4; all unless given
 ):                   # a DataFrame: table, dataset, noise, method, reweight, correct, predictor, pick, metric, mean, sd, note, row
-    "What the paper reports; `row` is where a number has its place in our tables: a method, in Table 4 the parts that are on."
+    "What the paper reports; `row`: its place in our tables, a method, in Table 4 its parts."
     path = Path(__file__).parent/'paper_tables.csv'
     switches = {'reweight': str, 'correct': str}
     missing = {'mean': '', 'sd': ''}
@@ -153,7 +153,7 @@ def paper_table(
     pick:str='last',     # one of `PICKS`
     predictor:str=None,  # `net`, `ema`; None: what each method reports, in Table 4 both
 )->list:              # of `Table`, one a scale
-    "One of the paper's tables from records: ours, at the paper's scale the paper's numbers and the difference below."
+    "A table of the paper's kind from records; at the paper's scale with its numbers below."
     lookup('table', number, (1, 2, 3, 4))
     lookup('pick', pick, PICKS)
     if number==4 and predictor:
@@ -218,7 +218,7 @@ def _lines(name, columns, cells, paper):
 
 # %% ../../nbs/api/results/02_tables.ipynb #363065c4
 def _paper_cells(number, columns, pick):
-    "(row, column) -> the paper's number; Table 3 has numbers of its own for each way to pick an epoch."
+    "(row, column) -> the paper's number; Table 3 has others for each way to pick an epoch."
     frame = paper_numbers(number)
     if number==3: frame = frame[frame.pick==pick]
     names = {place: column for column,(_,_,place) in columns.items()}
