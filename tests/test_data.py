@@ -47,14 +47,14 @@ from sgn_nb.data import pixels
 from sgn_nb.data.examples import pixel_hash
 from sgn_nb.data.folder import image_folder
 folder, slowly = sys.argv[2], float(sys.argv[3])
-decode, pixels.REST = pixels.decode, 0  # the files are trusted at once, however new they are
+read, pixels.REST = pixels._read, 0      # the files are trusted at once, however new they are
 opened = []
 def waiting(*args):
     time.sleep(slowly)
-    return decode(*args)
+    return read(*args)
 def note(event, args):
     if event == 'open' and str(args[0]).endswith('.png'): opened.append(args[0])
-pixels.decode = waiting
+pixels._read = waiting
 sys.addaudithook(note)
 data = image_folder(folder)
 print(pixel_hash(data), len(opened))
@@ -328,7 +328,7 @@ def test_two_decode_at_once(process, photos, tmp_path):
     assert [status for status, _ in results] == [0, 0], results
     first, second = [output.split()[-2] for _, output in results]
     assert first == second
-    assert sorted(o.split('.')[-1] for o in contents(tmp_path/'cache')) == ['npy', 'txt']
+    assert sorted(o.split('.')[-1] for o in contents(tmp_path/'cache')) == ['json', 'npy', 'txt']
     assert load(process, photos) == (first, 0)
 
 @posix
