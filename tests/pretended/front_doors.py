@@ -25,7 +25,7 @@ def on_cpu(monkeypatch):
 
 def test_a_run_is_recorded(tmp_path, on_cpu, monkeypatch):
     "With examples to follow; the record says where it was made."
-    on_cpu(runner, 'prepare', 'fingerprints', 'make_method', 'watched_ids')
+    on_cpu(runner, 'prepare', 'fingerprints', 'make_method', 'run_flops', 'watched_ids')
     monkeypatch.setattr(runner, 'make_accelerator', pretended_accelerator)
     x, y = arrays(72)
     data = from_arrays(x[:60], y[:60], x[60:], y[60:], true=y[:60], K=K, name='noise')
