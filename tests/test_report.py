@@ -105,7 +105,7 @@ def test_rows_that_are_not_judged(folder, tmp_path):
         writer.writeheader()
         writer.writerows(lines)
     output = sgn_report(copy, '--out', tmp_path/'report', SGN_CACHE=str(tmp_path/'cache')).stdout
-    assert '12 rows that are not for training' in output and 'gren (2' in output
+    assert '12 test rows are left out' in output and 'gren (2' in output
     corrected = rows(tmp_path/'report'/'corrected.csv')
     assert [r['split'] for r in corrected] == [r['split'] for r in lines]
     for before, after in zip(lines, corrected):
