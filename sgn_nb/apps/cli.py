@@ -688,7 +688,7 @@ def sgn_review(
     "Take a report's suspicions to Label Studio, or the answers back into your table."
     import json
     from sgn_nb.apps.label_tables import (label_studio_answers, label_studio_tasks,
-                                          label_studio_view, reviewed_table, write_csv)
+                                          label_studio_view, reviewed_table, write_rows)
     if bool(tasks)==bool(answers): raise ValueError('give either --tasks or --answers, a file each')
     judged, facts, listing = _report_of(report)
     if tasks:
@@ -703,7 +703,7 @@ def sgn_review(
     found = label_studio_answers(export, listing, facts['classes'])
     columns, rows = reviewed_table(listing, found)
     if Path(out).exists(): raise FileExistsError(f'out must not exist yet, got {out}')
-    write_csv(out, columns, rows)
+    write_rows(out, columns, rows)
     print(f'{len(found)} answers are in {out}, with all {len(rows)} rows of the table. Put it '
           'beside the images, and: sgn_report FOLDER --labels reviewed.csv')
     return out

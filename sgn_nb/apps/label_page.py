@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from .label_report import (CONFIRMED, Evidence, NoiseEstimate, caveats, check_decisions,
                                       evidence, make_report, noise_estimate)
-from .label_tables import corrected_table, listing, write_csv
+from .label_tables import corrected_table, listing, write_rows
 from ..base.files import atomic_write
 
 # %% ../../nbs/api/apps/04_label_page.ipynb #49fbc0de
@@ -216,7 +216,7 @@ def write_report(
     with atomic_write(out) as tmp:
         tmp.mkdir()
         report.to_csv(tmp/'report.csv', index=False)
-        write_csv(tmp/'corrected.csv', table.columns, corrected_table(table, report))
+        write_rows(tmp/'corrected.csv', table.columns, corrected_table(table, report))
         (tmp/'report.html').write_text(page, encoding='utf-8')
         (tmp/'report.json').write_text(json.dumps(facts, indent=1), encoding='utf-8')
         if e.model is not None: e.model.save(tmp/'model.safetensors')

@@ -21,7 +21,7 @@ from ..reading.labels import doubts, in_order, unify
 from ..reading.layouts import (FILE, LABEL, LABELS, SPLIT, Roles, find_roles, find_table,
                                     most_votes, people_column, read_layout)
 from ..reading.names import files_below, is_image, match_names, raise_missing, raise_several
-from ..reading.tables import Table, write_table
+from ..reading.tables import TextTable, write_table
 
 # %% ../../nbs/api/data/03_folder.ipynb #3a4df73d
 class _Rows(NamedTuple):
@@ -165,7 +165,7 @@ def _asym_map(classes):
 class Folder:
     "A folder as it was understood."
     data:Data        # images and labels
-    table:Table      # the user's, all rows and columns as they are written
+    table:TextTable      # the user's, all rows and columns as they are written
     roles:Roles      # which column is what
     rows:list        # rows of training and validation images in the table `[N]`
     files:list       # these images, as the table spells them `[N]`

@@ -15,13 +15,13 @@ from ..base.errors import lookup, raise_listing
 from ..base.files import content_hash
 from .labels import is_none, split_of, splits_of
 from .names import is_image, match_names
-from .tables import Table, read_table
+from .tables import TextTable, read_table
 
 # %% ../../nbs/api/reading/03_layouts.ipynb #eb3e2f8b
 def class_folders(
     files,     # of a folder, paths below it
     name='folders',  # of the table, for messages
-):             # a `Table` of file, label and perhaps split; `None` where there are no classes
+):             # a `TextTable` of file, label and perhaps split; `None` where there are no classes
     "What folders say of the images in them."
     images = sorted(f for f in files if is_image(f) and os.path.dirname(f))
     levels = _levels([Path(f).parts[:-1] for f in images])
@@ -30,9 +30,9 @@ def class_folders(
     if splits: rest,images,splits = _labelled(rest, images, splits)
     columns = {'file': images} | ({'split': splits} if splits else {})
     if not rest: return None
-    if len(rest)==1: return Table(columns | {'label': rest[0]}, name, _folder_note(rest[0]))
+    if len(rest)==1: return TextTable(columns | {'label': rest[0]}, name, _folder_note(rest[0]))
     columns |= {f'folder {k+1}': level for k,level in enumerate(rest)}
-    return Table(columns, name)
+    return TextTable(columns, name)
 
 def _levels(paths):
     "Columns of folder names; '' where a path is shorter. Levels that all paths share are dropped."
@@ -71,7 +71,7 @@ def read_layout(
     labels=LABELS,   # the table, or 'folders'
     encoding=None,   # of the table; seen unless given
     delimiter=None,  # of the table; seen unless given
-)->Table:
+)->TextTable:
     "The table of a folder, or what its folders say; a `FileNotFoundError` where neither is there."
     folder = Path(folder)
     def read(path): return read_table(path, encoding, delimiter, lambda text: text in files)
@@ -103,7 +103,7 @@ def _split_tables(folder, files, read):
         notes += table.notes
     if len({len(c) for c in columns.values()})>1:
         raise ValueError(f"{' and '.join(paths)} must have the same columns")
-    return Table(columns, ' and '.join(paths), notes)
+    return TextTable(columns, ' and '.join(paths), notes)
 
 def _only_reading(folder, files, read):
     "The single table that names images of the folder, or folders as classes; but not both."
@@ -150,7 +150,7 @@ FILE,LABEL,SPLIT = 'file','label','split'                        # the usual nam
 _LABEL_NAMES = ('label', 'labels', 'class', 'class_name', 'classname', 'category', 'target', 'y')
 
 def find_roles(
-    table:Table,   # of a folder; columns with a single 1 in each row are joined in it, as `label`
+    table:TextTable,   # of a folder; columns with a single 1 in each row are joined in it, as `label`
     folder,        # the folder
     files,         # in it
     file=FILE,     # the column of file names
@@ -247,7 +247,7 @@ _PEOPLE = ('annotator', 'annotator_id', 'annotatorid', 'worker', 'worker_id', 'w
            'rater_id', 'coder', 'labeler', 'labeller', 'reviewer', 'expert', 'user', 'user_id')
 
 def people_column(
-    table:Table,
+    table:TextTable,
 ):           # a name; `None` where there is none
     "The column that says who gave a label."
     found = [c for c in table if c.strip().casefold() in _PEOPLE]
