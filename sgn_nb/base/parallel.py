@@ -16,7 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import RLock, Thread
+from tqdm import tqdm
 
 # %% ../../nbs/api/base/02_parallel.ipynb #f9a9957d
 def _words(*files):
@@ -156,6 +157,7 @@ def _begin_worker(cores, places):
     "What a process of the pool does first."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
+    tqdm.set_lock(RLock())  # its own is a semaphore, which a killed process would leave behind
     gpu = places.get()
     if gpu is not None: os.environ['CUDA_VISIBLE_DEVICES'] = gpu
     keep_memory()

@@ -44,7 +44,9 @@ def prepare(
                          f'got {spec.val_share}')
     return data
 
-def named_data(spec):
+def named_data(
+    spec:Spec,  # says which
+):              # `Data`, whole and without noise
     "The spec's data set by its name, with the options that it takes."
     options = {'label_col': spec.label_column, 'clean_col': spec.clean_column,
                'size': spec.image_size, 'skip_bad': spec.skip_bad}
