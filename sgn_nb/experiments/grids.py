@@ -17,7 +17,7 @@ import traceback
 import warnings
 from asyncio import to_thread
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -318,7 +318,7 @@ def save_files(
 class ThisProcess(Executor):
     "An executor that calls what it is given, here and at once: for a notebook, a debugger, a test."
     def submit(self, fn, /, *args, **options):
-        "Call `fn`."
+        "Call `fn`, which may take a while."
         future = Future()
         try: future.set_result(fn(*args, **options))
         except Exception as e: future.set_exception(e)
@@ -343,7 +343,7 @@ def open_queue(
     options = dict(device=device, graph=graph, until=until)
     if isinstance(workers, str): opened = _cluster_queue(workers, specs, out, options)
     elif isinstance(workers, int): opened = _pool_queue(workers, out, options)
-    else: opened = nullcontext(RunQueue(workers, out, partial(run_free, out=out, **options)))
+    else: opened = _executor_queue(workers, out, options)
     with opened as queue:
         queue.deadline = deadline
         try: yield queue
@@ -357,6 +357,12 @@ def _pool_queue(workers, out, options):
         check_writable(out)
         job = partial(run_free, out=out, **options)
         yield RunQueue(pool, out, job, lambda: workers)
+
+@contextmanager
+def _executor_queue(executor, out, options):
+    "The workers of an executor of the caller's."
+    check_writable(out)
+    yield RunQueue(executor, out, partial(run_free, out=out, **options))
 
 def _check_device(device):
     "A device that cannot be had is noticed before any run."
@@ -378,13 +384,12 @@ def with_fewer(
     if not isinstance(workers, int):
         job(workers)
         return 0
-    left = workers
+    died = 0
     while True:
-        try: job(left)
-        except BrokenExecutor: left -= 1
-        else: break
-        if not left: break
-    return workers-left
+        try: job(workers-died)
+        except BrokenExecutor: died += 1
+        else: return died
+        if died==workers: return died
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #3bbe78d4
 def group_runs(
@@ -568,7 +573,7 @@ def _cluster_queue(address, specs, out, options):
         client.subscribe_topic(topic, partial(_note_epochs, Path(out)))
         job = partial(run_remotely, out=str(Path(out).absolute()), topic=topic, code=code_hash(),
                       **options)
-        def size(): return sum(client.nthreads().values())
+        def size(): return max(1, sum(client.nthreads().values()))
         executor = client.get_executor(pure=False)
         try: yield RunQueue(executor, out, job, size, lethal=distributed.KilledWorker)
         finally:
