@@ -202,3 +202,17 @@ def test_a_worker_of_several_threads(cluster, workers, tmp_path):
     "Runs seed their process, so there is one at a time in it."
     workers(threads=2)
     is_refused(start_grid(tmp_path, cluster, 'out'), tmp_path/'out', 'start it with --nthreads 1')
+
+def test_a_scheduler_that_dies(tmp_path, tmp_path_factory):
+    "One line; what is on record is on record."
+    cluster = Cluster(tmp_path_factory.mktemp('mortal'))
+    try:
+        cluster.worker()
+        p = start_grid(tmp_path, cluster, 'out', GRID.replace('60', '100_000'))
+        cluster.until(lambda: epoch_files(tmp_path/'out'))
+        cluster.processes[0].kill()
+        _, errors = p.communicate(timeout=60)
+    finally: cluster.end()
+    assert p.returncode == 2, errors
+    assert errors.splitlines()[-1] == (
+        'sgn_grid: the workers are gone; the same command goes on from there'), errors
