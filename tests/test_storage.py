@@ -3,6 +3,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from glob import glob
 from pathlib import Path
 import pytest
@@ -33,14 +34,12 @@ def free_port():
         return s.getsockname()[1]
 
 @pytest.fixture
-def database(tmp_path_factory):
-    "The URL of an empty database. The server refuses to be root's."
+def database():
+    "The URL of an empty database. The server refuses to be root's, and pytest's folder is root's."
     pytest.importorskip('psycopg', reason='needs a driver: pip install "psycopg[binary]"')
-    folder = tmp_path_factory.mktemp('postgres')
+    folder = Path(tempfile.mkdtemp())
     user = {'user': 'postgres'} if os.getuid() == 0 else {}
-    if user:
-        shutil.chown(folder, 'postgres')
-        for parent in folder.parents[:2]: parent.chmod(0o755)
+    if user: shutil.chown(folder, 'postgres')
     data, port = folder/'data', free_port()
     def server(*command):
         subprocess.run(list(map(str, command)), check=True, cwd=folder, stdout=subprocess.DEVNULL,
@@ -50,6 +49,7 @@ def database(tmp_path_factory):
     server(PG_CTL, '-D', data, '-l', folder/'log', '-w', '-o', options, 'start')
     yield f'postgresql+psycopg://ada@127.0.0.1:{port}/postgres'
     server(PG_CTL, '-D', data, '-m', 'immediate', 'stop')
+    shutil.rmtree(folder)
 
 def search(tmp_path, storage, out):
     (tmp_path/'small.toml').write_text(SEARCH)
