@@ -8,6 +8,7 @@ __all__ = ['WORDS', 'RANGES', 'knob', 'check_fields', 'Optimisation', 'Spec', 'e
 # %% ../nbs/api/00_spec.ipynb #c60dab53
 import math
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import get_args
 from .base.errors import lookup
@@ -32,14 +33,20 @@ def check_fields(
     spec,  # a dataclass of `knob`s
 ):
     "Values of the right type and in their ranges; otherwise a `ValueError` that names the field."
-    for f in fields(spec):
-        value = getattr(spec, f.name)
-        kind,*optional = get_args(f.type) or (f.type,)
-        if value is None and optional: continue
-        bounds = f.metadata.get('range')
+    for name,kind,is_optional,bounds in _knobs(type(spec)):
+        value = getattr(spec, name)
+        if value is None and is_optional: continue
         if _has_type(value, kind) and _is_within(value, bounds): continue
         allowed = f'{WORDS[kind]} in {_interval(bounds)}' if bounds else WORDS[kind]
-        raise ValueError(f'{f.name} must be {allowed}, got {value!r}')
+        raise ValueError(f'{name} must be {allowed}, got {value!r}')
+
+@cache
+def _knobs(cls):
+    "Of each field its name, type, whether it may be `None`, and its range."
+    def knob_of(f):
+        kind,*optional = get_args(f.type) or (f.type,)
+        return f.name, kind, bool(optional), f.metadata.get('range')
+    return [knob_of(f) for f in fields(cls)]
 
 def _is_within(value, bounds): return bounds is None or bounds[0]<=value<bounds[1]
 

@@ -161,7 +161,7 @@ STOPPED = '''
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started from
 from sgn_nb.apps import cli
-getattr(cli, sys.argv[1])(sys.argv[2:])
+if __name__ == '__main__': getattr(cli, sys.argv[1])(sys.argv[2:])  # a pool reads this file, too
 '''
 
 @posix

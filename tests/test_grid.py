@@ -7,6 +7,7 @@ import sys
 import time
 from random import Random
 import pytest
+from psutil import Process
 from conftest import BIN, ended, posix, slow
 
 pytestmark = posix
@@ -27,7 +28,7 @@ batch = 30
 epochs = 2
 net = ["mlp", "fast_cnn"]
 '''
-# One worker, as `sgn_grid` starts it, with a checkpoint after every step; it says what it ran.
+# A command that runs all by itself, with a checkpoint after every step; it says what it ran.
 WORK = '''
 import sys
 from functools import partial
@@ -40,7 +41,7 @@ def try_aloud(plan, *args):
     print('ran', plan.id, flush=True)
     try_run(plan, *args)
 grids.try_run = try_aloud
-grids.run_unclaimed(grids.plan_runs(read_grid(file)), out, 'cpu', pause=.05)
+grids.run_grid(grids.plan_runs(read_grid(file)), out, grids.ThisProcess(), 'cpu')
 '''
 
 @pytest.fixture
@@ -132,6 +133,23 @@ def test_command_killed_and_started_again(undisturbed, tmp_path):
     # what was on record was not run again
     assert all(q.stat().st_mtime_ns == t for q,t in times.items())
 
+@slow
+@pytest.mark.parametrize('workers, status', [(2, 0), (1, 1)])
+def test_a_process_of_the_pool_is_killed(undisturbed, tmp_path, workers, status):
+    "Those that are left do its work, too; without any, the command says what is left to do."
+    out = tmp_path/'out'
+    cmd = [BIN/'sgn_grid', tmp_path/'grid.toml', '--workers', str(workers), '--device', 'cpu',
+           '--out', out]
+    p = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while p.poll() is None and not workers_of(out): time.sleep(.01)
+    pool = [c for c in Process(p.pid).children() if 'spawn_main' in ' '.join(c.cmdline())]
+    pool[0].kill()
+    output, errors = p.communicate(timeout=300)
+    assert p.returncode == status, output + errors
+    if status: assert '1 worker(s) ended early; the same command goes on' in output
+    else: assert records(out) == undisturbed
+    assert 'Traceback' not in errors
+
 def workers_of(out):
     "Claims in a folder that a living process holds."
     from filelock import FileLock, Timeout
@@ -173,13 +191,14 @@ ALONE = '''
 import sys
 from sgn_nb.experiments import grids
 from sgn_nb.spec import Spec
-run = grids.plan_runs([Spec(method='ce', n_train=1000, epochs=40, val_share=.5)])
 class Bar(grids.tqdm):
     def update(self, n=1):
         super().update(n)
         print('bar', self.n, self.total, flush=True)
-grids.tqdm = Bar
-print(grids.run_grid(run, sys.argv[1], device='cpu')['recorded'])
+if __name__ == '__main__':  # the pool's processes read this file, too
+    run = grids.plan_runs([Spec(method='ce', n_train=1000, epochs=40, val_share=.5)])
+    grids.tqdm = Bar
+    print(grids.run_grid(run, sys.argv[1], device='cpu')['recorded'])
 '''
 
 @slow

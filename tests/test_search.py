@@ -23,7 +23,7 @@ lr = [0.01, 0.2, "log"]
 WORK = '''
 import sys
 from sgn_nb.experiments import search
-from sgn_nb.experiments.search import read_search, run_trials
+from sgn_nb.experiments.grids import ThisProcess, open_queue
 file, out = sys.argv[1:]
 suggest = search.suggest
 def suggest_aloud(trial, space):
@@ -31,9 +31,9 @@ def suggest_aloud(trial, space):
     print('trial', trial.study.study_name, trial.number, flush=True)
     return values
 search.suggest = suggest_aloud
-s = read_search(file)
-journal = f'{out}/small.journal'
-run_trials(s.specs, out, 'cpu', name='small', trials=s.trials, fields=s.fields, storage=journal)
+s = search.read_search(file)
+studies = search.open_studies(s, search.open_storage(f'{out}/small.journal'))
+with open_queue(s.specs, out, ThisProcess(), 'cpu') as queue: search.run_trials(queue, s, studies)
 '''
 
 @pytest.fixture

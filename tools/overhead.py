@@ -1,5 +1,5 @@
-"""What the training loop's figures, checkpoints and progress cost beside a bare loop, and what
-sharing two cores gains: records/speed/overhead.json."""
+"""What the training loop's figures, checkpoints and progress cost beside a bare loop, what sharing
+two cores gains, and what planning, handing out and loading runs costs: records/speed/overhead.json."""
 import argparse
 import json
 import statistics
@@ -9,8 +9,8 @@ from multiprocessing import get_context
 from pathlib import Path
 import torch
 from sgn_nb.base.files import atomic_write
-from sgn_nb.experiments.grids import plan_runs, run_grid
-from sgn_nb.experiments.plans import grid
+from sgn_nb.experiments.grids import open_queue, plan_runs, run_grid
+from sgn_nb.experiments.plans import grid, read_grid
 from sgn_nb.experiments.records import as_dict, environment, load_records, to_json
 from sgn_nb.experiments.runner import batches, make_method, plan_run, prepare, run
 from sgn_nb.spec import Spec
@@ -112,6 +112,41 @@ def loading_seconds(n):
         load_records(folder)
         return time.perf_counter() - start
 
+def planning_seconds(n):
+    "Seconds to read a grid of so many runs from its file, and to plan them."
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'grid.toml'
+        file.write_text(f'method = ["ce", "sgn"]\nseed = {list(range(n//2))}')
+        start = time.perf_counter()
+        plan_runs(read_grid(file))
+        return time.perf_counter() - start
+
+def drain(queue):
+    while not queue.is_empty: queue.wait()
+
+def handing_seconds(workers, n=2000):
+    """Seconds from one run's end to the next one's: it is handed out, a worker looks at it, and
+    what became of it is looked up. The runs are on record, so that nothing else is done."""
+    plans = plan_runs(grid(method='ce', seed=range(n+1), n_train=200, net='mlp'))
+    with tempfile.TemporaryDirectory() as folder:
+        for p in plans: (Path(folder)/f'{p.id}.json').write_text('{}')
+        specs = [p.spec for p in plans]
+        with open_queue(specs, folder, workers, 'cpu') as queue:
+            queue.submit(plans[:1])
+            drain(queue)  # the worker has started
+            start = time.perf_counter()
+            for p in plans[1:]: queue.submit([p])
+            drain(queue)
+            return (time.perf_counter() - start)/n
+
+def handing_milliseconds():
+    "By a pool of one process, and by a Dask scheduler with one worker."
+    from distributed import LocalCluster
+    pool = handing_seconds(1)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        scheduler = handing_seconds(cluster.scheduler_address)
+    return {'pool': round(1000*pool, 2), 'scheduler': round(1000*scheduler, 2)}
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('--rounds', type=int, default=3)
@@ -119,7 +154,9 @@ def main():
     torch.set_num_threads(1)
     record = {'what': 'overhead',
               'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')},
+              'plan 10,000 runs': round(planning_seconds(10_000), 2),
               'load 10,000 records': round(loading_seconds(10_000), 2),
+              'hand out a run, ms': handing_milliseconds(),
               'two workers : one': worker_gain(2),
               'two bare loops : one': machine_gain()}
     with atomic_write(ROOT/'records/speed/overhead.json') as tmp:

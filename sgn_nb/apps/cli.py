@@ -328,6 +328,7 @@ def sgn_grid(
     file:str,             # A TOML file that says what to run, such as experiments/demo.toml.
     only:str=None,        # Only the runs whose id contains this, or fits it as a pattern with * and ?.
     workers:int=1,        # How many processes to start; they share the cores.
+    scheduler:str=None,   # Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs instead.
     dry_run:bool=False,   # List the runs and what has become of them, and run nothing.
     retry:bool=False,     # Try once more what is recorded as failed.
     out:str=None,         # Folder for the records, which several machines may share. The default is runs/ and the file's name.
@@ -356,7 +357,8 @@ def sgn_grid(
         return
     if retry: forget_failures(specs, out)
     title = Path(file).stem
-    counts = run_grid(specs, out, workers, device, title, deadline, graph, runs_per_gpu)
+    counts = run_grid(specs, out, scheduler or workers, device, title, deadline, graph,
+                      runs_per_gpu)
     return _report_grid(counts, specs, out)
 
 # %% ../../nbs/api/apps/02_cli.ipynb #cb708b6c
@@ -369,10 +371,10 @@ def _report_grid(counts, plans, out):
     for failure in load_failures(out):
         *_, place = failure['traceback']
         print(f"failed: {failure['id']}: {failure['error']} ({place})")
-    if stopped:
-        print(f'{len(stopped)} worker(s) ended early (exit codes {stopped}); '
-              'the same command goes on from there')
-    if stopped or counts['failed']: sys.exit(1)
+    is_cut_short = stopped and counts['to do']
+    if is_cut_short:
+        print(f'{stopped} worker(s) ended early; the same command goes on from there')
+    if is_cut_short or counts['failed']: sys.exit(1)
     if counts['to do']: _end_late(f'The time is up with {_left(plans, out)} to do', out)
     return counts
 
@@ -393,6 +395,7 @@ def sgn_search(
     file:str,           # A TOML file that says what to search, such as experiments/digits_annealed_search.toml.
     settings:str=None,  # The TOML file of settings to write. The default is beside the records, settings.toml.
     workers:int=1,      # How many processes to start; they share the cores.
+    scheduler:str=None, # Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs instead.
     out:str=None,       # Folder for the trials' records, which several machines may share. The default is runs/ and the file's name.
     storage:str=None,   # Where the studies are kept: a file, or the URL of a database that Optuna knows. The default is a journal in the folder.
     device:str='auto',  # Where to train: auto, cpu or cuda.
@@ -406,7 +409,7 @@ def sgn_search(
     search = read_search(file)
     out = out or f'runs/{Path(file).stem}'
     settings = settings or f'{out}/settings.toml'
-    results = run_search(search, out, storage or '', workers, device, deadline)
+    results = run_search(search, out, storage or '', scheduler or workers, device, deadline)
     if results: print(search_table(results))
     missing = [method for method in search.methods if method not in results]
     names = ', '.join(missing)

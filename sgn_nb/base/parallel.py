@@ -4,15 +4,20 @@
 
 # %% auto #0
 __all__ = ['THREAD_WORK', 'PASSIVE', 'available_cores', 'step_work', 'choose_threads', 'has_own_threads', 'adapt_threads',
-           'keep_threads', 'wait_passively', 'keep_memory']
+           'keep_threads', 'wait_passively', 'keep_memory', 'process_pool']
 
 # %% ../../nbs/api/base/02_parallel.ipynb #ecedbff0
 import ctypes
 import math
 import os
+import signal
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import RLock, Thread
+from tqdm import tqdm
 
 # %% ../../nbs/api/base/02_parallel.ipynb #f9a9957d
 def _words(*files):
@@ -130,3 +135,41 @@ def keep_memory()->bool:  # False where the C library is not GNU's, and nothing 
     never_given_back = mallopt(trim_threshold, -1)
     none_outside_the_heap = mallopt(mmap_max, 0)
     return bool(never_given_back and none_outside_the_heap)
+
+# %% ../../nbs/api/base/02_parallel.ipynb #3aea5c05
+@contextmanager
+def process_pool(
+    workers:int,  # processes, at least 1
+    gpus=(),      # that they take in turn, as `CUDA_VISIBLE_DEVICES` names them; none: as this process
+):                # yields a `ProcessPoolExecutor`, of which nothing is left when the block ends
+    "Processes that share the cores and the GPUs of this machine."
+    if workers<1: raise ValueError(f'workers must be at least 1, got {workers}')
+    for name,v in PASSIVE.items(): os.environ.setdefault(name, v)  # they inherit it
+    context = get_context('spawn')
+    places = context.SimpleQueue()
+    for k in range(workers): places.put(gpus[k%len(gpus)] if gpus else None)
+    cores = max(1, available_cores()//workers)
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (cores, places))
+    try: yield pool
+    finally: _kill_workers(pool)
+
+def _begin_worker(cores, places):
+    "What a process of the pool does first."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+    tqdm.set_lock(RLock())  # its own is a semaphore, which a killed process would leave behind
+    gpu = places.get()
+    if gpu is not None: os.environ['CUDA_VISIBLE_DEVICES'] = gpu
+    keep_memory()
+    if has_own_threads(): return
+    import torch
+    torch.set_num_threads(cores)
+
+def _end_with_parent():
+    parent_process().join()
+    os._exit(1)
+
+def _kill_workers(pool):
+    "What pools can do by themselves since Python 3.14."
+    for process in list(pool._processes.values()): process.kill()
+    pool.shutdown(cancel_futures=True)

@@ -234,10 +234,10 @@ def parse_record(
 def _curve(stored):
     "A dict per epoch: from a list per key, or from schema 1, which had all epochs."
     if isinstance(stored, list): return thin(stored)
-    rows = [dict(zip(stored, values)) for values in zip(*stored.values())]
-    return [_without_none(row) for row in rows]
+    keys = list(stored)
+    return [_row(keys, values) for values in zip(*stored.values())]
 
-def _without_none(row): return {k: v for k,v in row.items() if v is not None}
+def _row(keys, values): return {k: v for k,v in zip(keys, values) if v is not None}
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3664d1c
 def load_records(
