@@ -33,7 +33,7 @@ from ..base.files import atomic_write
 from .records import (
     SCHEMA, Record, find_record, has_record, read_json, save_failure)
 from .runner import (
-    check_together, check_writable, plan_run, run, run_together)
+    check_together, check_writable, plan_run, prepare_features, run, run_together)
 from ..spec import Spec
 from ..training.checkpoint import OutOfTime, is_late, stop_at
 from ..training.loop import make_accelerator
@@ -321,6 +321,9 @@ def run_grid(
     if runs_per_gpu<1: raise ValueError(f'runs_per_gpu must be at least 1, got {runs_per_gpu}')
     to_do = [p for p in plans if run_state(p, out)=='to do']
     processes = []
+    try:
+        with stop_at(deadline): prepare_features([p.spec for p in to_do], device)
+    except OutOfTime: to_do = []
     if to_do:
         specs = [p.spec for p in plans]
         job = 'sgn_nb.experiments.grids._run_specs'
