@@ -69,7 +69,7 @@ def batches(
     if data.test: evals['test'] = evaluation_batches(data, data.test, device=device)
     return train,evals
 
-# %% ../../nbs/api/experiments/02_runner.ipynb #ac4e8b21
+# %% ../../nbs/api/experiments/02_runner.ipynb #fd0628d2
 _IMAGES = ('dataset', 'label_column', 'clean_column', 'image_size', 'skip_bad')
 
 def prepare_features(
