@@ -103,8 +103,8 @@ def effnet_lite0()->Backbone:  # 1,280 features
 def _check_model(library, name, names):
     "A `ValueError` with the nearest names, where there is no such network."
     if name in names: return
-    near = get_close_matches(name, names, 3)
-    guess = f'did you mean {" or ".join(near)}?' if near else f'{library} has {len(names):,} others'
+    near = ' or '.join(get_close_matches(name, names, 3))
+    guess = f'did you mean {near}?' if near else f'{library} has {len(names):,} others'
     raise ValueError(f'unknown backbone {library}:{name}: {guess}')
 
 def _place(url, path):
@@ -156,7 +156,7 @@ def _timm_file(name, cfg):
     cached = hub.try_to_load_from_cache(repo, **where)
     if isinstance(cached, str): return cached
     try: return hub.hf_hub_download(repo, **where)
-    except Exception as e:                           # of whatever library the hub's client is made with
+    except Exception as e:                           # whatever the hub's client is made with
         url = f'https://huggingface.co/{repo}/resolve/{revision or "main"}/model.safetensors'
         raise OSError(f'cannot download the weights of timm:{name} ({error_line(e)}): '
                       f'{_place(url, own)}') from e
@@ -206,7 +206,8 @@ def _shown(x, size):
     H,W = x.shape[2:]
     side = min(H, W)
     top,left = (H-side)//2,(W-side)//2
-    x = x[:, :, top:top+side, left:left+side].contiguous(memory_format=torch.channels_last)
+    square = x[:, :, top:top+side, left:left+side]
+    x = square.contiguous(memory_format=torch.channels_last)
     if side==size: return x
     return F.interpolate(x, (size, size), mode='bicubic', antialias=True, align_corners=False)
 
@@ -324,40 +325,44 @@ def kept(self:_Split):
     except (OSError, ValueError, KeyError, TypeError): expected = None
     fault = None
     if x is None or _digest(self.path)!=expected: fault = 'damaged'
-    elif not _are_alike(x[:2], self.rows(0, min(2, len(x)))): fault = 'not those of this network'
+    elif not self.begins_with(x[:2]): fault = 'not those of this network'
     if fault is None: return x
     warnings.warn(f'the features in {self.path} are {fault}, and are computed anew', stacklevel=5)
     note.unlink()
     return None
 
-def _are_alike(a, b, tolerance=.1):
-    "Equal up to the rounding of another machine?"
-    a,b = a.astype(np.float32),b.astype(np.float32)
-    return np.linalg.norm(a-b) <= tolerance*np.linalg.norm(b)
+@patch
+def begins_with(self:_Split, x, tolerance=.1):
+    "Are these the first rows, up to the rounding of another machine?"
+    expected = self.rows(0, len(x)).astype(np.float32)
+    return np.linalg.norm(x-expected) <= tolerance*np.linalg.norm(expected)
 
 # %% ../../nbs/api/data/08_features.ipynb #74a31a52
 @patch
+def piece(self:_Split, start, bar):
+    "The file of the features of some images, from number `start` on; computed if it is not there."
+    from sgn_nb.training.checkpoint import OutOfTime, is_late
+    N,D = self.shape
+    n = min(PIECE, N-start)
+    file = self.path.with_suffix('.parts')/f'{start:09}.npy'
+    if _load(file, (n, D)) is None:
+        if is_late(): raise OutOfTime(f'Stopped at {start:,} of {N:,} images: {self.title}')
+        rows = self.rows(start, n)
+        with _at_home(self.path.parent): _save(file, rows)
+    bar.update(n)
+    return file
+
+@patch
 def compute(self:_Split):
     "All features, piece by piece; those that are on the disk already are not computed again."
-    from sgn_nb.training.checkpoint import OutOfTime, is_late
     N,D = self.shape
     home = self.path.parent
     with _at_home(home): _check_room(home, 2*N*D)
     begin = time.perf_counter()
-    files,computed = [],0
     with tqdm(total=N, desc=self.title, unit='image', delay=1, leave=False) as bar:
-        for start in range(0, N, PIECE):
-            n = min(PIECE, N-start)
-            files.append(self.path.with_suffix('.parts')/f'{start:09}.npy')
-            if _load(files[-1], (n, D)) is None:
-                if is_late(): raise OutOfTime(f'Stopped at {start:,} of {N:,} images: {self.title}')
-                rows = self.rows(start, n)
-                with _at_home(home): _save(files[-1], rows)
-                computed += n
-            bar.update(n)
+        files = [self.piece(start, bar) for start in range(0, N, PIECE)]
     facts = {'backbone': self.backbone.name, 'size': self.size, 'precision': self.precision,
-             'images': N, 'features': D, 'computed': computed,
-             'seconds': round(time.perf_counter()-begin, 1)}
+             'images': N, 'features': D, 'seconds': round(time.perf_counter()-begin, 1)}
     with _at_home(home): _join(self.path, files, self.shape, facts)
     return _load(self.path, self.shape)
 
@@ -465,8 +470,8 @@ def choose_features(
         return choice,f'Features: {name}, as asked for.'
     reason = _against_features(data)
     if reason: return None,f'Features: none, from scratch, since {reason}.'
-    return 'effnet-lite0',(f'Features: effnet-lite0, since {len(data.train):,} images are fewer than '
-                           f'{ENOUGH:,} (none: from scratch).')
+    return 'effnet-lite0',(f'Features: effnet-lite0, since {len(data.train):,} images are fewer '
+                           f'than {ENOUGH:,} (none: from scratch).')
 
 def _against_features(data):
     "Why `auto` learns from scratch; `None` where it does not."

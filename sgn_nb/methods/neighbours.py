@@ -24,7 +24,8 @@ def nearest(
     x = F.normalize(x, dim=1)
     memory = x if among_others else F.normalize(memory, dim=1)
     N = len(memory)-among_others
-    if not 0<k<=N: raise ValueError(f'k must be in 1..{N} (the number of possible neighbours), got {k}')
+    if not 0<k<=N:
+        raise ValueError(f'k must be in 1..{N} (the number of possible neighbours), got {k}')
     ids = []
     for start in range(0, len(x), BLOCK):
         cosines = x[start:start+BLOCK]@memory.T
