@@ -230,7 +230,7 @@ def _width(backbone, shape):
     C,size = shape[0],shape[1]
     if C!=len(backbone.mean):
         raise ValueError(f'backbone {backbone.name} takes images of {len(backbone.mean)} channels, '
-                         f'got {C}')
+                         f'got {C}: a network for others is given as a Backbone with its mean, std')
     device = next(backbone.net.parameters(), torch.empty(0)).device
     try: out = backbone.net(torch.zeros(2, *shape, device=device))
     except Exception as e:
@@ -450,7 +450,7 @@ def _own_rows(data, rows):
     if x.dim()!=2 or len(x)!=N:
         counts = ', '.join(f'{n:,} of {name}' for name,n in sizes.items())
         raise ValueError(f'features must be of shape [{N}, D], a row for each example in this '
-                         f'order: {counts}; got {list(x.shape)}')
+                         f'order, which nobody can check: {counts}; got {list(x.shape)}')
     bad = (~x.isfinite().all(1)).nonzero()[:, 0].tolist()
     raise_listing('rows of features with NaN or infinite values', bad)
     return _with_rows(data, dict(zip(sizes, x.split(list(sizes.values())))))
@@ -477,7 +477,7 @@ def _against_features(data):
     "Why `auto` learns from scratch; `None` where it does not."
     x = data.train.x
     if x.dim()!=4: return 'inputs are rows of numbers already'
-    if x.shape[1]!=3: return f'images have {x.shape[1]} channels and not three'
+    if x.shape[1]!=3: return 'images are not of three channels'
     if len(x)>=ENOUGH: return f'there are {ENOUGH:,} images or more'
     if _lite0_file() is None or find_spec('timm') is None:
         return f'no pretrained weights are installed ({_INSTALL})'
