@@ -298,7 +298,8 @@ class _Split:
         mean,std = map(torch.tensor, (backbone.mean, backbone.std))
         unlabelled = Examples(self.x, torch.zeros(len(self.x)).long())
         self.inputs = evaluation_batches(replace(data, mean=mean, std=std), unlabelled).inputs
-        recipe = repr((tuple(self.x.shape), backbone.weights, size, precision)).encode()
+        how = backbone.weights,backbone.mean,backbone.std,size,precision
+        recipe = repr((tuple(self.x.shape), how)).encode()
         content = self.x.digest() if isinstance(self.x, Files) else _bytes(self.x)
         name = content_hash(recipe, content, digits=32)
         self.path = cache_folder()/'features'/f'{name}.npy'
