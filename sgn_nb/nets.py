@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CROPS', 'NETS', 'check_images', 'SameConv', 'same_conv', 'keras_init', 'Block', 'wrn', 'patch_basis', 'Whiten',
            'side_by_side', 'Conv3x3', 'fast_cnn', 'patch_covariance', 'whitening_filters', 'PatchWhitening', 'GELU',
-           'ScaledLinear', 'airbench', 'check_crops', 'multi_crop', 'small_cnn', 'mlp', 'resnet50',
+           'ScaledLinear', 'airbench', 'check_crops', 'multi_crop', 'small_cnn', 'mlp', 'linear', 'resnet50',
            'inception_resnet_v2', 'looks_at_images', 'net_maker', 'with_head']
 
 # %% ../nbs/api/01_nets.ipynb #1e7298fc
@@ -400,6 +400,18 @@ def mlp(
     body = [*hidden(math.prod(shape)), *hidden(width)]
     return nn.Sequential(nn.Flatten(), *body, nn.Linear(width, n_out))
 
+# %% ../nbs/api/01_nets.ipynb #f1fe4878
+def linear(
+    n_out:int,    # width of the layer
+    shape:tuple,  # of one input, `(D,)` or `(C, H, W)`
+)->nn.Module:     # `[b, *shape]` -> `[b, n_out]`
+    "One linear layer, which begins at 0: each class is as likely as any other."
+    if n_out<1: raise ValueError(f'n_out must be at least 1, got {n_out}')
+    layer = nn.Linear(math.prod(shape), n_out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(nn.Flatten(), layer)
+
 # %% ../nbs/api/01_nets.ipynb #8ff2a317
 def _imagenet():
     "torchvision's ImageNet weights of a ResNet-50, from PyTorch's cache or the network."
@@ -448,6 +460,7 @@ NETS = {
     'wrn10_1':   partial(wrn, 10, 1),
     'wrn28_2':   partial(wrn, 28, 2),
     'mlp':       mlp,
+    'linear':    linear,
     'resnet50':            resnet50,
     'resnet50_scratch':    partial(resnet50, pretrained=False),
     'inception_resnet_v2': inception_resnet_v2,

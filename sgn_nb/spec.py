@@ -97,6 +97,9 @@ class Spec(Optimisation):
     method:str = knob('sgn', 'one of `METHODS`')
     settings:dict = field(default_factory=dict,
                           metadata={'help': "the method's own settings, by name"})
+    features:str = knob('', 'the frozen network that looks at the images first, one of '
+                            '`BACKBONES`, `timm:NAME` or `torchvision:NAME`', scope='images')
+    feature_size:int = knob(128, 'pixels that it sees of an image', 1, scope='features')
     net:str = knob('small_cnn', 'one of `NETS`')
     n_train:int|None = knob(None, 'examples drawn before the split; None: all', 1)
     val_share:float = knob(.1, 'share that becomes noisy validation', 0, 1)

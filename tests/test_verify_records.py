@@ -85,6 +85,16 @@ def test_spoilt_record(tmp_path, capsys, monkeypatch, name):
     blamed = [line for line in said.splitlines() if 'line 1:' in line or 'line 2:' in line]
     assert not blamed, said
 
+def test_features_are_inputs_of_their_own():
+    """Runs on images and on a frozen network's features of them have other inputs and the same
+    labels; runs on the same features have the same."""
+    def keys(**fields): return [key for key, _ in tool.data_hashes({'spec': {'dataset': 'a'} | fields})]
+    labels, pixels = keys()
+    assert keys(features='', feature_size=128) == [labels, pixels]
+    seen = keys(features='effnet-lite0', feature_size=128)
+    assert seen[0] == labels and seen[1] != pixels
+    assert keys(features='effnet-lite0', feature_size=224)[1] not in (pixels, seen[1])
+
 def test_order_and_duplicates(tmp_path, capsys, monkeypatch):
     "A file is sorted, and holds every run once."
     monkeypatch.setattr(tool, 'history', lambda: None)

@@ -152,8 +152,9 @@ def data_hashes(raw):
     spec = raw.get('spec', {})
     def of(*names): return tuple(str(spec.get(name)) for name in names)
     data = of('dataset', 'n_train', 'image_size', 'skip_bad')
+    seen = of('features', 'feature_size') if spec.get('features') else ()
     yield ('labels', *data, *of('label_column', 'noise', 'seed', 'val_share')), raw.get('labels')
-    yield ('pixels', *data, *of('seed', 'val_share')), raw.get('pixels')
+    yield ('pixels', *data, *seen, *of('seed', 'val_share')), raw.get('pixels')
 
 def lines_of(path):
     "Number and content of each record of a file."

@@ -38,7 +38,7 @@ from ..base.files import atomic_write, cache_folder, content_hash
 from .records import (
     SCHEMA, Record, find_record, has_record, package_version, read_json, save_failure)
 from .runner import (
-    check_together, check_writable, named_data, plan_run, run, run_together)
+    check_together, check_writable, named_data, plan_run, prepare_features, run, run_together)
 from ..spec import Spec
 from ..training.checkpoint import OutOfTime, is_late, stop_at
 from ..training.loop import make_accelerator
@@ -433,10 +433,12 @@ def run_grid(
         if not left: return
         specs = [p.spec for p in left]
         with open_queue(specs, out, workers, device, deadline, graph) as queue:
+            with stop_at(deadline): prepare_features(specs, device)
             for group in group_runs(left, runs_per_gpu): queue.submit(group)
             _watch_runs(queue, left, title)
         lost.extend(queue.lost)
-    died = with_fewer(share, workers)
+    died = 0
+    with suppress(OutOfTime): died = with_fewer(share, workers)        # features take their time
     states = [run_state(p, out) for p in plans]
     counts = {state: states.count(state) for state in ('recorded', 'failed', 'to do')}
     return counts | {'stopped': died+len(lost)}

@@ -19,6 +19,7 @@ from pathlib import Path
 from ..base.errors import lookup
 from ..methods.registry import method_class
 from ..nets import CROPS, NETS
+from ..data.features import check_backbone
 from ..data.noise import Noise
 from ..spec import Spec
 from ..training.loop import PRECISIONS, SCHEDULES
@@ -33,6 +34,7 @@ def check_spec(
     "Names that exist, settings that the method takes; otherwise a `ValueError` that says which."
     method_class(spec.method).resolve(1, 1, **spec.settings)
     lookup('net', spec.net, NETS)
+    if spec.features: check_backbone(spec.features)
     lookup('crops', spec.crops, CROPS)
     lookup('precision', spec.precision, PRECISIONS)
     lookup('schedule', spec.schedule, SCHEDULES)
@@ -89,9 +91,16 @@ def make_plan(
 )->Plan:
     "Check a spec and work out all settings of its method."
     check_spec(spec)
+    _check_still(spec)
     M = method_class(spec.method)
     settings = M.resolve(spec.epochs, spec.epochs*steps, **spec.settings)
     return Plan(replace(spec, settings=settings))
+
+def _check_still(spec):
+    "Features are of the images as they are: a run is not to find that out after minutes."
+    if not spec.features or not (spec.pad or spec.flip or spec.alternate): return
+    raise ValueError('pad must be 0, flip and alternate False with features, which are of the '
+                     f'images as they are, got {spec.pad}, {spec.flip}, {spec.alternate}')
 
 # %% ../../nbs/api/experiments/00_plans.ipynb #729aeffd
 FIELDS = [f.name for f in fields(Spec) if f.name!='settings']
