@@ -17,7 +17,7 @@ from importlib import import_module
 from itertools import product
 from pathlib import Path
 from ..base.errors import lookup
-from ..methods.registry import method_class
+from ..methods.registry import METHODS, method_class
 from ..nets import CROPS, NETS
 from ..data.features import check_backbone
 from ..data.noise import Noise

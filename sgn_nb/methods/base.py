@@ -267,17 +267,16 @@ def label_decay(
 
 def replace_label_weight(
     settings:dict,  # what a user chose; may hold `label_weight`
-    name:str,       # the setting that it stands for
     times:int,      # steps in which labels fade
-)->dict:            # the same, but for the setting in its place
+)->dict:            # the same, but for `alpha` in its place
     "What a method understands in place of `label_weight`; both at once is a `ValueError`."
     if 'label_weight' not in settings: return settings
     weight = settings['label_weight']
-    if name in settings:
-        raise ValueError(f'{name} and label_weight are one setting, give one of them: '
-                         f'got {name} {settings[name]!r}, label_weight {weight!r}')
+    if 'alpha' in settings:
+        raise ValueError('alpha and label_weight are one setting, give one of them: '
+                         f"got alpha {settings['alpha']!r}, label_weight {weight!r}")
     rest = {k: v for k,v in settings.items() if k!='label_weight'}
-    return rest | {name: label_decay(weight, times)}
+    return rest | {'alpha': label_decay(weight, times)}
 
 # %% ../../nbs/api/methods/00_base.ipynb #20a80f02
 @patch

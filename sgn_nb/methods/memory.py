@@ -118,25 +118,25 @@ class NAL(Method):
     citation = ('Y. Lu, Y. Bo, W. He. Noise Attention Learning: Enhancing Noise '
                 'Robustness by Gradient Scaling. NeurIPS 2022.')
     links = {'paper': 'https://openreview.net/forum?id=yfNSUQ3yRo'}
-    ranges = {'momentum': Range(0, 1),
+    ranges = {'alpha': Range(0, 1),
               'label_weight': LABEL_WEIGHT,
               'start':    Range(0),
               'every':    Range(1),
               'lam':      Range(0, search=(.5, 20., 'log'))}
-    presets = {'sgn': {'momentum': .98, 'start': 0, 'every': 1},
-               'original': {'momentum': .9, 'start': 60, 'every': 10}}
+    presets = {'sgn': {'alpha': .98, 'start': 0, 'every': 1},
+               'original': {'alpha': .9, 'start': 60, 'every': 10}}
     def __init__(self,
         make_net,             # `make_net(n_out) -> nn.Module`; gets `K+1`
         K:int,                # number of classes, >= 2
         y,                    # given training labels `[N]`, the memory's start
         preset:str='sgn',     # when labels are rewritten: `sgn` (the tables) or `original`
-        momentum:float=None,  # share of a label that stays at a rewriting, 0..1; None: the preset's
+        alpha:float=None,     # share of a label that stays at a rewriting, 0..1; None: the preset's
         start:float=None,     # first epoch of rewriting; None: the preset's
         every:int=None,       # rewrite in epochs that are multiples of it; None: the preset's
         lam:float=10.,        # price of not attending, `-log tau`, >= 0
     ):
         super().__init__(make_net, K, y,
-                         preset=preset, momentum=momentum, start=start, every=every, lam=lam)
+                         preset=preset, alpha=alpha, start=start, every=every, lam=lam)
         labels = torch.as_tensor(y).long().cpu()
         self.register_buffer('memory', F.one_hot(labels, K).float())
 
@@ -144,11 +144,11 @@ class NAL(Method):
     def resolve(cls, epochs, steps, **settings):
         others = {k: v for k,v in settings.items() if k!='label_weight'}
         times = _rewritings(epochs, cls.complete_settings(**others))
-        return super().resolve(epochs, steps, **replace_label_weight(settings, 'momentum', times))
+        return super().resolve(epochs, steps, **replace_label_weight(settings, times))
 
     @classmethod
     def as_searched(cls, epochs, **settings):
-        weight = settings['momentum']**_rewritings(epochs, settings)
+        weight = settings['alpha']**_rewritings(epochs, settings)
         return settings | {'label_weight': weight}
 
     def n_out(self, K): return K+1
@@ -179,7 +179,7 @@ def forward(self:NAL,
     z,h = self.net(x).float().split([self.K, 1], -1)
     p,tau = z.softmax(-1),h.sigmoid()
     if self.branch(epoch, len(x)):
-        q = s.momentum*self.memory[i] + (1-s.momentum)*p
+        q = s.alpha*self.memory[i] + (1-s.alpha)*p
         self.memory[all_gather(i)] = all_gather(q.clamp(1e-4, 1))
     q = self.memory[i].clamp(1e-4, 1)
     m = tau*p + (1-tau)*q

@@ -65,7 +65,7 @@ class SGN(Method):
 
     @classmethod
     def resolve(cls, epochs, steps, **settings):
-        settings = replace_label_weight(settings, 'alpha', epochs)
+        settings = replace_label_weight(settings, epochs)
         return super().resolve(epochs, steps, **{**short_run(epochs, steps), **settings})
 
     @classmethod
