@@ -4,6 +4,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 import pytest
@@ -33,26 +35,41 @@ def free_port():
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
 
-@pytest.fixture
-def database():
-    "The URL of an empty database. The server refuses to be root's, and pytest's folder is root's."
-    pytest.importorskip('psycopg', reason='needs a driver: pip install "psycopg[binary]"')
-    folder = Path(tempfile.mkdtemp())
-    user = {'user': 'postgres'} if os.getuid() == 0 else {}
-    if user: shutil.chown(folder, 'postgres')
-    data, port = folder/'data', free_port()
-    def server(*command):
-        subprocess.run(list(map(str, command)), check=True, cwd=folder, stdout=subprocess.DEVNULL,
-                       **user)
-    server(INITDB, '-D', data, '-U', 'ada', '-A', 'trust', '--no-sync')
-    options = f'-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off'
-    server(PG_CTL, '-D', data, '-l', folder/'log', '-w', '-o', options, 'start')
-    yield f'postgresql+psycopg://ada@127.0.0.1:{port}/postgres'
-    server(PG_CTL, '-D', data, '-m', 'immediate', 'stop')
-    shutil.rmtree(folder)
+class Server:
+    "PostgreSQL, which refuses to be root's, as pytest's folder is."
+    def __init__(self):
+        self.folder, self.port = Path(tempfile.mkdtemp()), free_port()
+        self.user = {'user': 'postgres'} if os.getuid() == 0 else {}
+        if self.user: shutil.chown(self.folder, 'postgres')
+        self.call(INITDB, '-U', 'ada', '-A', 'trust', '--no-sync')
 
-def search(tmp_path, storage, out):
-    (tmp_path/'small.toml').write_text(SEARCH)
+    def call(self, program, *options):
+        command = [program, '-D', self.folder/'data', *options]
+        subprocess.run(list(map(str, command)), check=True, cwd=self.folder,
+                       stdout=subprocess.DEVNULL, **self.user)
+
+    def start(self):
+        options = f'-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off'
+        self.call(PG_CTL, '-l', self.folder/'log', '-w', '-o', options, 'start')
+
+    def stop(self): self.call(PG_CTL, '-m', 'immediate', 'stop')
+
+@pytest.fixture
+def server():
+    pytest.importorskip('psycopg', reason='needs a driver: pip install "psycopg[binary]"')
+    server = Server()
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)
+
+@pytest.fixture
+def database(server):
+    "The URL of an empty database."
+    return f'postgresql+psycopg://ada@127.0.0.1:{server.port}/postgres'
+
+def search(tmp_path, storage, out, epochs=2):
+    (tmp_path/'small.toml').write_text(SEARCH.replace('epochs = 2', f'epochs = {epochs}'))
     command = [BIN/'sgn_search', 'small.toml', '--storage', storage, '--out', out,
                '--device', 'cpu']
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -77,3 +94,22 @@ def test_a_database_that_refuses(database, tmp_path):
     assert f'storage 127.0.0.1:{port}/nosuch cannot be opened' in p.stderr
     assert len(p.stderr.splitlines()) == 1 and 'secret' not in p.stderr
     assert not list((tmp_path/'out').glob('*.json'))
+
+def test_a_database_that_is_lost(server, database, tmp_path):
+    "One line; when it is there again, the same command goes on, and no run is trained twice."
+    out = tmp_path/'out'
+    with ThreadPoolExecutor(1) as thread:
+        searching = thread.submit(search, tmp_path, database, out, 200)
+        while not list(out.glob('*.json')) and not searching.done(): time.sleep(.01)
+        server.stop()
+        p = searching.result()
+    assert p.returncode == 2, p.stdout + p.stderr
+    assert p.stderr.splitlines()[-1].startswith(
+        f'sgn_search: storage 127.0.0.1:{server.port}/postgres fails ('), p.stderr
+    assert 'Traceback' not in p.stderr
+    times = {f: f.stat().st_mtime_ns for f in out.glob('*.json')}
+    server.start()
+    p = search(tmp_path, database, out, 200)
+    assert p.returncode == 0, p.stdout + p.stderr
+    assert all(f.stat().st_mtime_ns == t for f, t in times.items())
+    assert len(list(out.glob('*.json'))) == 6

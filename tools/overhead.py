@@ -1,13 +1,17 @@
 """What the training loop's figures, checkpoints and progress cost beside a bare loop, what sharing
-two cores gains, and what planning, handing out and loading runs costs: records/speed/overhead.json."""
+two cores gains, and what planning, handing out and loading many runs costs:
+records/speed/overhead.json."""
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
 import torch
+from distributed import LocalCluster
+from psutil import Process
 from sgn_nb.base.files import atomic_write
 from sgn_nb.experiments.grids import open_queue, plan_runs, run_grid
 from sgn_nb.experiments.plans import grid, read_grid
@@ -18,6 +22,7 @@ from sgn_nb.training.checkpoint import Checkpoint
 from sgn_nb.training.loop import fit, make_accelerator, make_optimiser
 
 ROOT = Path(__file__).resolve().parent.parent
+FILE = ROOT/'records/speed/overhead.json'
 
 
 def train_bare(method, train, spec):
@@ -103,30 +108,35 @@ def worker_gain(rounds):
     from the runs' own seconds, so without the start of processes."""
     return round(statistics.median(grid_gain(k) for k in range(rounds)), 2)
 
+def cpu_seconds():
+    "Of this process and of its children, as they are now: other work on the machine adds little."
+    me = Process()
+    return sum(sum(p.cpu_times()[:2]) for p in (me, *me.children(recursive=True)))
+
 def loading_seconds(n):
-    "Seconds to load so many records."
+    "CPU seconds to load so many records."
     texts = [to_json(as_dict(r)) for r in load_records(ROOT/'records/digits_tables.jsonl')]
     with tempfile.TemporaryDirectory() as folder:
         for k in range(n): (Path(folder)/f'{k}.json').write_text(texts[k % len(texts)])
-        start = time.perf_counter()
+        start = cpu_seconds()
         load_records(folder)
-        return time.perf_counter() - start
+        return cpu_seconds() - start
 
 def planning_seconds(n):
-    "Seconds to read a grid of so many runs from its file, and to plan them."
+    "CPU seconds to read a grid of so many runs from its file, and to plan them."
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'grid.toml'
         file.write_text(f'method = ["ce", "sgn"]\nseed = {list(range(n//2))}')
-        start = time.perf_counter()
+        start = cpu_seconds()
         plan_runs(read_grid(file))
-        return time.perf_counter() - start
+        return cpu_seconds() - start
 
 def drain(queue):
     while not queue.is_empty: queue.wait()
 
-def handing_seconds(workers, n=2000):
-    """Seconds from one run's end to the next one's: it is handed out, a worker looks at it, and
-    what became of it is looked up. The runs are on record, so that nothing else is done."""
+def handing_milliseconds(workers, n=500):
+    """CPU milliseconds for each run: it is handed out, a worker looks at it, and what became of it
+    is looked up. The runs are on record, so that nothing else is done."""
     plans = plan_runs(grid(method='ce', seed=range(n+1), n_train=200, net='mlp'))
     with tempfile.TemporaryDirectory() as folder:
         for p in plans: (Path(folder)/f'{p.id}.json').write_text('{}')
@@ -134,34 +144,37 @@ def handing_seconds(workers, n=2000):
         with open_queue(specs, folder, workers, 'cpu') as queue:
             queue.submit(plans[:1])
             drain(queue)  # the worker has started
-            start = time.perf_counter()
+            start = cpu_seconds()
             for p in plans[1:]: queue.submit([p])
             drain(queue)
-            return (time.perf_counter() - start)/n
+            return round(1000*(cpu_seconds() - start)/n, 2)
 
-def handing_milliseconds():
-    "By a pool of one process, and by a Dask scheduler with one worker."
-    from distributed import LocalCluster
-    pool = handing_seconds(1)
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
-        scheduler = handing_seconds(cluster.scheduler_address)
-    return {'pool': round(1000*pool, 2), 'scheduler': round(1000*scheduler, 2)}
+def many_runs():
+    "Of a grid that is large: in CPU seconds, and for a run in CPU milliseconds."
+    before = os.getloadavg()[0]
+    planning, loading = planning_seconds(10_000), loading_seconds(10_000)
+    pool = handing_milliseconds(1)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=':0') as cluster:
+        scheduler = handing_milliseconds(cluster.scheduler_address)
+    return {'plan 10,000': round(planning, 2), 'load 10,000': round(loading, 2),
+            'hand out, ms': {'pool': pool, 'scheduler': scheduler},
+            'load': [round(before, 2), round(os.getloadavg()[0], 2)],
+            'env': environment('cpu', {})}
+
+def one_run(rounds):
+    return {'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')},
+            'two workers : one': worker_gain(2), 'two bare loops : one': machine_gain(),
+            'env': environment('cpu', {})}
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('--rounds', type=int, default=3)
-    rounds = p.parse_args().rounds
+    p.add_argument('--many', action='store_true', help='many runs only; what is known of one stays')
+    options = p.parse_args()
     torch.set_num_threads(1)
-    record = {'what': 'overhead',
-              'overhead': {m: overhead(m, rounds) for m in ('ce', 'sgn')},
-              'plan 10,000 runs': round(planning_seconds(10_000), 2),
-              'load 10,000 records': round(loading_seconds(10_000), 2),
-              'hand out a run, ms': handing_milliseconds(),
-              'two workers : one': worker_gain(2),
-              'two bare loops : one': machine_gain()}
-    with atomic_write(ROOT/'records/speed/overhead.json') as tmp:
-        whole = record | {'env': environment('cpu', {})}
-        tmp.write_text(json.dumps(whole, indent=1) + '\n')
+    one = json.loads(FILE.read_text()) if options.many else one_run(options.rounds)
+    record = {'what': 'overhead'} | one | {'many runs': many_runs()}
+    with atomic_write(FILE) as tmp: tmp.write_text(json.dumps(record, indent=1) + '\n')
     print(json.dumps(record, indent=1))
 
 if __name__ == '__main__': main()

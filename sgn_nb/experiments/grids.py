@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['claim', 'run_state', 'forget_failures', 'epochs_done', 'epochs_under_way', 'record_run', 'try_run', 'try_together',
-           'claim_runs', 'run_free', 'RunQueue', 'save_files', 'ThisProcess', 'open_queue', 'with_fewer', 'group_runs',
+           'claim_runs', 'run_free', 'save_files', 'RunQueue', 'ThisProcess', 'open_queue', 'with_fewer', 'group_runs',
            'run_grid', 'code_hash', 'check_worker', 'run_remotely', 'check_workers', 'plan_runs', 'grid_records']
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #d54cbc90
-import json
 import math
 import os
 import sys
@@ -30,8 +29,10 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 from ..base.distributed import is_launched
+from ..base.errors import error_line
 from ..base.parallel import keep_memory, process_pool
 from ..data.sources import is_streamed, train_size
+from ..data.features import find_backbone
 from ..data.streamed import find_folder
 from .plans import Plan, read_grid
 from ..base.files import atomic_write, cache_folder, content_hash
@@ -40,7 +41,7 @@ from .records import (
 from .runner import (
     check_together, check_writable, named_data, plan_run, prepare_features, run, run_together)
 from ..spec import Spec
-from ..training.checkpoint import OutOfTime, is_late, stop_at
+from ..training.checkpoint import OutOfTime, stop_at
 from ..training.loop import make_accelerator
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #9db06990
@@ -227,6 +228,18 @@ def run_free(
         if len(ours)>1: try_together(ours, out, device, graph)
         elif ours: try_run(ours[0], out, device, graph)
 
+# %% ../../nbs/api/experiments/03_grids.ipynb #c5211e2d
+def save_files(
+    files:dict,  # name -> text: `ID.json`, `ID.failed.json`
+    out,         # folder of records
+):
+    "Write records and failures that came from afar; a record that is there stays."
+    for name,text in files.items():
+        with atomic_write(Path(out)/name, keep=not name.endswith('.failed.json')) as tmp:
+            tmp.write_text(text, encoding='utf-8')
+        run_name = name.removesuffix('.json').removesuffix('.failed')
+        _epoch_path(run_name, out).unlink(missing_ok=True)
+
 # %% ../../nbs/api/experiments/03_grids.ipynb #07dbec9a
 class RunQueue:
     "Runs that the workers of an executor have been given."
@@ -302,17 +315,6 @@ class RunQueue:
         names = ', '.join(p.id for p in plans)
         tqdm.write(f'lost: {names}: {error}', file=sys.stderr)
         return []
-
-def save_files(
-    files:dict,  # name -> text: `ID.json`, `ID.failed.json`
-    out,         # folder of records
-):
-    "Write records and failures that came from afar; a record that is there stays."
-    for name,text in files.items():
-        with atomic_write(Path(out)/name, keep=not name.endswith('.failed.json')) as tmp:
-            tmp.write_text(text, encoding='utf-8')
-        run_name = name.removesuffix('.json').removesuffix('.failed')
-        _epoch_path(run_name, out).unlink(missing_ok=True)
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #bfafda3a
 class ThisProcess(Executor):
@@ -433,7 +435,8 @@ def run_grid(
         if not left: return
         specs = [p.spec for p in left]
         with open_queue(specs, out, workers, device, deadline, graph) as queue:
-            with stop_at(deadline): prepare_features(specs, device)
+            if not isinstance(workers, str):                   # a scheduler's do it where they are
+                with stop_at(deadline): prepare_features(specs, device)
             for group in group_runs(left, runs_per_gpu): queue.submit(group)
             _watch_runs(queue, left, title)
         lost.extend(queue.lost)
@@ -492,7 +495,7 @@ def check_worker(
     device,       # `auto`, `cpu`, `cuda`
     threads:int,  # tasks that the worker does at a time
 ):
-    "A `ValueError` where this process could not run them as the command's would."
+    "An error where this process could not run them as the command's would."
     if code_hash()!=code:
         raise ValueError(f'it has another sgn_nb, {package_version()} with code {code_hash()}, '
                          f'than the command, whose code is {code}: install the same one')
@@ -500,15 +503,19 @@ def check_worker(
         raise ValueError(f'it does {threads} tasks at a time, and a run needs a process of its '
                          'own: start it with --nthreads 1')
     _check_device(device)
-    for spec in specs:
-        _check_data(spec.dataset, spec.label_column, spec.clean_column, spec.image_size)
+    for spec in specs: _check_data(*_data_of(spec))
+
+_DATA = 'dataset', 'label_column', 'clean_column', 'image_size', 'skip_bad', 'features'
+
+def _data_of(spec): return tuple(getattr(spec, name) for name in _DATA)
 
 @cache
-def _check_data(name, label_column, clean_column, size):
+def _check_data(*values):
     "An error where data are not there; of a million images, only the folder is looked for."
-    if is_streamed(name): find_folder(name, None, ['.'])
-    else: named_data(Spec(dataset=name, label_column=label_column, clean_column=clean_column,
-                          image_size=size))
+    spec = Spec(**dict(zip(_DATA, values)))
+    if is_streamed(spec.dataset): find_folder(spec.dataset, None, ['.'])
+    else: named_data(spec)
+    if spec.features: find_backbone(spec.features)
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #907bd9bf
 def run_remotely(
@@ -523,8 +530,8 @@ def run_remotely(
     "A task of a scheduler's: run plans that are to do and nobody else's."
     from distributed import get_worker
     worker = get_worker()
-    try: check_worker(code, _data_specs([p.spec for p in plans]), device, worker.state.nthreads)
-    except (ValueError, OSError) as e: raise ValueError(f'worker {worker.address}: {e}') from e
+    try: check_worker(code, [p.spec for p in plans], device, worker.state.nthreads)
+    except Exception as e: raise ValueError(f'worker {worker.address}: {e}') from e
     keep_memory()
     is_shared = _sign_path(out, topic).exists()
     place = Path(out) if is_shared else cache_folder()/'runs'
@@ -532,11 +539,6 @@ def run_remotely(
     try: run_free(plans, place, device, graph, until)
     finally: _listener.reset(listener)
     return {} if is_shared else _take_files(plans, place)
-
-def _data_specs(specs):
-    "One spec for each data set."
-    def data(spec): return spec.dataset, spec.label_column, spec.clean_column, spec.image_size
-    return list({data(s): s for s in specs}.values())
 
 def _sign_path(out, topic): return Path(out)/'.claims'/f'{topic}.sign'
 
@@ -557,9 +559,15 @@ class _TaskListener:
         self.key = worker.get_current_task()
 
     def __call__(self, name, epochs):
+        if not self.is_awaited: raise OutOfTime('nobody waits for this run')
         if self.topic: self.worker.log_event(self.topic, {'name': name, 'epochs': epochs})
+
+    @property
+    def is_awaited(self):
+        "Is the worker at work, and its task one of the scheduler's?"
         task = self.worker.state.tasks.get(self.key)
-        if task is None or task.state=='cancelled': raise OutOfTime('nobody waits for this run')
+        is_closing = self.worker.status.name in ('closing', 'closed', 'failed')
+        return not is_closing and task is not None and task.state!='cancelled'
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #d71e5eb8
 @contextmanager
@@ -589,10 +597,30 @@ def _import_distributed():
     return distributed
 
 def _connect(address):
-    "A client of the scheduler; an `OSError` where nobody listens."
-    try: return _import_distributed().Client(address, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as e:
-        raise OSError(f'no Dask scheduler answers at {address} ({e})') from e
+    "A client of the scheduler; an `OSError` where none answers."
+    distributed = _import_distributed()
+    try:
+        _ask_scheduler(address)
+        return distributed.Client(address, timeout=10, set_as_default=False)
+    except Exception as e:                                         # of addresses there is no end
+        raise OSError(f'no Dask scheduler answers at {address} ({error_line(e)})') from e
+
+def _ask_scheduler(address, seconds=30):
+    "An error where no scheduler says who it is; a client would wait for ever where all are silent."
+    from distributed.utils import LoopRunner, sync
+    runner = LoopRunner()
+    runner.start()
+    try: identity = sync(runner.loop, _identity, address, callback_timeout=seconds)
+    finally: runner.stop()
+    if 'workers' not in identity: raise ValueError(f"a {identity['type']} does")
+
+async def _identity(address):
+    "What whoever listens there says of itself."
+    from distributed.core import rpc
+    from distributed.security import Security
+    security = Security().get_connection_args('client')
+    async with rpc(address, timeout=10, connection_args=security) as there:
+        return await there.identity()
 
 def _note_epochs(out, event):
     "Keep in the folder what a worker that does not see it has said."
@@ -606,7 +634,8 @@ def check_workers(
     device,      # `auto`, `cpu`, `cuda`
 ):
     "Look at all workers that are there; a `ValueError` names those that could not run the specs."
-    answers = client.run(_check_here, code_hash(), _data_specs(specs), device, on_error='return')
+    different = list({_data_of(s): s for s in specs}.values())     # one spec for each data set
+    answers = client.run(_check_here, code_hash(), different, device, on_error='return')
     if not answers: print('no worker is there yet: the runs wait for one', file=sys.stderr)
     faults = [f'worker {address}: {e}' for address,e in answers.items() if e]
     if faults: raise ValueError('; '.join(faults))

@@ -9,12 +9,14 @@ __all__ = ['SCHEMA', 'PICKS', 'ROWS', 'DIGITS', 'Record', 'as_dict', 'save_recor
            'tf32_allowed', 'driver_version', 'environment']
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3248541
+import gc
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -240,6 +242,16 @@ def _curve(stored):
 def _row(keys, values): return {k: v for k,v in zip(keys, values) if v is not None}
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3664d1c
+@contextmanager
+def _uncollected():
+    "The garbage collector waits until the block, or the function that this decorates, has ended."
+    was_on = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if was_on: gc.enable()
+
+@_uncollected()
 def load_records(
     path,  # a folder of records, a `.jsonl` file, or a folder of those
 )->list:   # of `Record`, by file and id

@@ -12,7 +12,6 @@ __all__ = ['suggest', 'Search', 'read_search', 'open_storage', 'open_study', 'op
 import json
 import math
 import sys
-import time
 from ast import literal_eval
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -25,8 +24,8 @@ from .plans import Plan, read_toml, specs_of
 from ..base.files import atomic_write
 from .grids import (
     claim, epochs_under_way, forget_failures, open_queue, plan_runs, run_state, with_fewer)
-from ..methods.registry import METHODS, method_class
-from ..base.errors import lookup
+from ..methods.registry import method_class
+from ..base.errors import error_line, lookup
 from ..base.table import Table
 from .records import environment, find_record, read_json, rounded
 from ..spec import RANGES, Spec
@@ -103,12 +102,23 @@ def open_storage(
 def _open_database(url):
     "A database; if it refuses, a `ValueError` that gives no password away."
     import optuna
-    place = url.split('@')[-1]
     try: return optuna.storages.get_storage(url)
-    except ImportError as e: raise ImportError(f'{place} needs a driver: {e}') from e
+    except ImportError as e: raise ImportError(f'{_place(url)} needs a driver: {e}') from e
     except Exception as e:
-        first,*_ = str(e).splitlines()
-        raise ValueError(f'storage {place} cannot be opened: {first}') from e
+        raise ValueError(f'storage {_place(url)} cannot be opened: {error_line(e)}') from e
+
+def _place(storage): return storage.split('@')[-1]                # a URL without user and password
+
+@contextmanager
+def _storage_errors(storage):
+    "A database that refuses later is a `ConnectionError`, in a line."
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+    try: yield
+    except (StorageInternalError, SQLAlchemyError) as e:
+        reason = error_line(e.__cause__ or e)
+        raise ConnectionError(f'storage {_place(storage)} fails ({reason}): when it answers, '
+                              'the same command goes on from there') from e
 
 def open_study(
     name:str,    # of the search
@@ -390,13 +400,18 @@ def run_search(
         with open_queue(search.specs, out, workers, device, deadline) as queue:
             _watch_trials(queue, search, open_studies(search, open_storage(storage)))
         lost.extend(queue.lost)
-    died = with_fewer(share, workers)
-    studies = open_studies(search, open_storage(storage))
-    def is_spent(study): return len(_finished_trials(study))>=search.trials
-    methods = [m for m in search.methods if is_spent(studies[m])]
-    if (died or lost) and len(methods)<len(studies):
+    with _storage_errors(storage):
+        died = with_fewer(share, workers)
+        results = _spent_results(search, open_studies(search, open_storage(storage)))
+    if (died or lost) and len(results)<len(search.methods):
         raise ChildProcessError(f'{died+len(lost)} worker(s) ended early; '
                                 'the same command goes on from there')
+    return results
+
+def _spent_results(search, studies):
+    "Of the methods whose budget is spent."
+    def is_spent(study): return len(_finished_trials(study))>=search.trials
+    methods = [m for m in search.methods if is_spent(studies[m])]
     return {m: search_result(studies[m], search.runs(m), search.fields) for m in methods}
 
 def _finished_trials(study):
@@ -519,12 +534,13 @@ def _choose(records, names):
     scores = {c: mean(map(noisy_accuracy, rs)) for c,rs in runs.items() if len(rs)==most}
     best = max(scores, key=scores.get)
     specs = [r.spec for r in records]
+    tried = zip(names, zip(*choices))
     provenance = {
         'val_acc': rounded(scores[best]), 'val_acc_default': 'none',
         'trial': choices.index(best), 'trials': len(choices), 'failed': len(choices)-len(scores),
         'noise': list(dict.fromkeys(map(_labels_name, specs))),
         'seed': list(dict.fromkeys(s.seed for s in specs)),
-        'space': [f'{name}: {sorted({c[k] for c in choices})}' for k,name in enumerate(names)]}
+        'space': [f'{name}: {sorted(set(column))}' for name,column in tried]}
     return dict(zip(names, best)),provenance
 
 def _labels_name(spec):
