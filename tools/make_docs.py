@@ -57,10 +57,13 @@ def is_signature(cell):
     return cell['cell_type'] == 'code' and 'show_doc(' in source(cell)
 
 def unfold(cell):
-    "Exported source: open where it is the method itself, folded elsewhere."
-    names = re.findall(r'^(?:def|class) (\w+)', source(cell), flags=re.M)
+    "Exported source: open where it is the method itself, folded elsewhere, and called by its names."
+    names = re.findall(r'^(?:def|class) (\w+)|^(\w+) *=', source(cell), flags=re.M)
+    names = [name or value for name, value in names]
     fold = 'show' if METHOD.intersection(names) else 'true'
-    cell['source'] = source(cell).replace('#| code-fold: show', f'#| code-fold: {fold}', 1)
+    text = source(cell).replace('#| code-fold: show', f'#| code-fold: {fold}', 1)
+    summary = f'Source of {", ".join(names)}' if names else 'Exported source'
+    cell['source'] = text.replace(EXPORTED, f'#| code-summary: "{summary}"', 1)
 
 def below_signatures(cells):
     "The cells, each exported one below the signatures of what it defines."
