@@ -169,6 +169,36 @@ def test_a_number_keeps_its_spread():
     assert made(2, '−4.2 ± 1.4, behind').count('1.4</span>, behind') == 2
     assert 'class="table' in made(3, 'words')
 
+def test_long_lines_of_words_wrap():
+    "Rows of a table keep their columns; the sentence below them can be read without scrolling."
+    pytest.importorskip('smalldocs')
+    from make_docs import OUTPUT, printed
+    def made(kind, text):
+        html = f'<div class="cell-output cell-output-{kind}">\n<pre><code>{text}</code></pre></div>'
+        return re.sub(OUTPUT, printed, html, flags=re.S)
+    row, sentence = '| ce | ' + '9 | '*40, 'Words, of which there are many. '*5
+    assert 'stdout words"' in made('stdout', sentence)
+    table = made('stdout', f'{row}\n{sentence}')
+    assert f'<code>{row}\n<span class="words">{sentence}</span>' in table
+    assert made('stdout', row) == made('stdout', row).replace('words', '')
+    assert '<span class="words">Spec(' in made('display', 'Spec(' + 'lr=.1, '*20)
+    assert 'words' not in made('display', '&lt;'*60)
+
+def test_source_is_called_by_its_names():
+    "What is folded says what it is: one of five folded cells in a row would be found by opening all."
+    pytest.importorskip('smalldocs')
+    from make_docs import EXPORTED, is_private, unfold
+    def summary(code):
+        cell = {'cell_type': 'code', 'source': f'#| code-fold: show\n{EXPORTED}\n{code}'}
+        unfold(cell)
+        return cell['source'].splitlines()[:2]
+    both = 'def _a(): pass\n\nclass B: pass'
+    assert summary(both) == ['#| code-fold: true', '#| code-summary: "Source of _a, B"']
+    assert summary('MAPS = {}')[1] == '#| code-summary: "Source of MAPS"'
+    assert summary('def ilr(): pass')[0] == '#| code-fold: show'
+    def signature(name): return {'cell_type': 'code', 'source': f'show_doc({name})'}
+    assert is_private(signature('_Split.get')) and not is_private(signature('Record.row'))
+
 def test_a_missing_source_is_found(tmp_path):
     "A page of references that loses a link is noticed."
     import check_docs

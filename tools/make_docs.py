@@ -8,6 +8,7 @@ import re
 import shutil
 import struct
 import sys
+from html import unescape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,8 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]
 FORMULAS = 'site_libs/katex'  # where the site keeps it
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
-STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
+OUTPUT = (r'<div class="cell-output cell-output-(stdout|display)">\s*'
           r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
+ROW = r'^\||\S {3,}\S'  # a line that is part of a table
+WIDE = 96                # characters, more than the column of text has room for
 # A link in a link's text: [words [`name`](there) words](here)
 NESTED = re.compile(r'\[([^][]*)\[(`[^`]+`)\]\(([^)\s]*)\)([^][]*)\]\(([^)\s]*)\)')
 SPREAD = re.compile(r'[+−]?[\d.]+ ±&nbsp;[\d.]+(&nbsp;\(\d+\))?')  # stays on one line
@@ -55,6 +58,10 @@ def source(cell): return ''.join(cell['source'])
 
 def is_signature(cell):
     return cell['cell_type'] == 'code' and 'show_doc(' in source(cell)
+
+def is_private(cell):
+    "A signature that nbdev gives to a method of a private class, too; its source is shown anyway."
+    return is_signature(cell) and 'show_doc(_' in source(cell)
 
 def unfold(cell):
     "Exported source: open where it is the method itself, folded elsewhere, and called by its names."
@@ -95,7 +102,8 @@ def mend(path):
     """Signatures stand above their source. nbdev links names in the text of a link, and in a
     signature's comments as in words; between code fences that is no link, but noise."""
     nb = json.loads(path.read_text(encoding='utf-8'))
-    nb['cells'] = below_signatures(nb['cells'])
+    cells = [cell for cell in nb['cells'] if not is_private(cell)]
+    nb['cells'] = below_signatures(cells)
     for cell in nb['cells']:
         if cell['cell_type'] == 'markdown': cell['source'] = NESTED.sub(unnest, source(cell))
     if path.parent.name == 'lessons':  # a page for one sitting: its proofs are folded
@@ -138,9 +146,16 @@ def numbers(table):
     return html.replace('class="', 'class="numbers ', 1)
 
 def printed(out):
-    "What a cell printed: words may wrap, columns may not."
-    if re.search(r'^\||\S {3,}\S', out[1], re.M): return out[0]
-    return out[0].replace('cell-output-stdout', 'cell-output-stdout words')
+    """What a cell printed: words may wrap, columns may not; what would not be seen without scrolling
+    is words, unless it is a row between bars."""
+    if out[1] == 'stdout' and not re.search(ROW, out[2], re.M):
+        return out[0].replace('cell-output-stdout', 'cell-output-stdout words')
+    lines = [wrapped(line) for line in out[2].split('\n')]
+    return out[0].replace(out[2], '\n'.join(lines))
+
+def wrapped(line):
+    is_long = len(unescape(line)) > WIDE and not line.startswith('|')
+    return f'<span class="words">{line}</span>' if is_long else line
 
 def finish(text, page, base, ids):
     """A page's HTML: links of the site's own made relative, and to the class where a method has no
@@ -156,7 +171,7 @@ def finish(text, page, base, ids):
     # The formulas stand before the first view.
     text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
-    text = re.sub(STDOUT, printed, text, flags=re.S)
+    text = re.sub(OUTPUT, printed, text, flags=re.S)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
 def download(file, icon, words):
