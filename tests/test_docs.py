@@ -184,6 +184,15 @@ def test_long_lines_of_words_wrap():
     assert '<span class="words">Spec(' in made('display', 'Spec(' + 'lr=.1, '*20)
     assert 'words' not in made('display', '&lt;'*60)
 
+def test_a_description_is_plain_text():
+    "The page's tagline is Markdown; a search engine would show its asterisks."
+    pytest.importorskip('smalldocs')
+    from make_docs import finish
+    description = '<meta %s="%sdescription" content="The *paper* and `ilr`."><p>*</p>'
+    for kind in (('name', ''), ('property', 'og:'), ('name', 'twitter:')):
+        finished = finish(description % kind, 'index.html', 'https://example.org', {})
+        assert 'content="The paper and ilr."><p>*</p>' in finished
+
 def test_source_is_called_by_its_names():
     "What is folded says what it is: one of five folded cells in a row would be found by opening all."
     pytest.importorskip('smalldocs')
