@@ -14,12 +14,12 @@ from conftest import ROOT, files, run
 
 sys.path.insert(0, str(ROOT/'tools'))
 
-def png(shade):
-    "A picture of 8 by 8 pixels, all of one shade."
+def png(shade, width=8):
+    "A picture 8 pixels high, all of one shade."
     def number(n): return struct.pack('>I', n)
     def chunk(kind, data): return number(len(data)) + kind + data + number(zlib.crc32(kind + data))
-    header = chunk(b'IHDR', struct.pack('>IIBBBBB', 8, 8, 8, 0, 0, 0, 0))
-    row = b'\0' + bytes([shade])*8
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, 8, 8, 0, 0, 0, 0))
+    row = b'\0' + bytes([shade])*width
     pixels = chunk(b'IDAT', zlib.compress(row*8))
     picture = b'\x89PNG\r\n\x1a\n' + header + pixels + chunk(b'IEND', b'')
     return b64encode(picture).decode()
@@ -48,6 +48,8 @@ BROKEN = {
     'a link in code':         ('<pre>d, # see [`ilr`](https://example.org)</pre>', '](https:'),
     'an empty figure':        (PICTURE % ('white', DATA + png(255)), 'more than one colour: white'),
     'a broken figure':        (PICTURE % ('torn', DATA + 'iVBORw0KGgo='), 'figures decode: torn'),
+    'a figure too wide':      ('<style>img {max-width: 100%}</style>' + PICTURE % ('wide', DATA + png(9, 2000)),
+                               'enough to be read: wide: 2000'),
     'a figure without text':  ('<img src="UP/images/colab.svg">', 'figures have a text'),
     'a missing file':         (PICTURE % ('x', 'images/no_such.png'), '404'),
     'an external request':    (PICTURE % ('x', URL), f'external request: {URL}'),
@@ -183,6 +185,14 @@ def test_long_lines_of_words_wrap():
     assert made('stdout', row) == made('stdout', row).replace('words', '')
     assert '<span class="words">Spec(' in made('display', 'Spec(' + 'lr=.1, '*20)
     assert 'words' not in made('display', '&lt;'*60)
+
+def test_a_path_in_a_table_may_break():
+    "On a phone a column of long names would push all others out of sight."
+    pytest.importorskip('smalldocs')
+    from make_docs import finish
+    def made(cell): return finish(f'<td>{cell}</td>', 'index.html', 'https://example.org', {})
+    assert made('ahead/digits/none') == '<td>ahead/<wbr>digits/<wbr>none</td>'
+    assert made('and/or') == '<td>and/or</td>' and made('1/2/3 of it') == '<td>1/2/3 of it</td>'
 
 def test_a_description_is_plain_text():
     "The page's tagline is Markdown; a search engine would show its asterisks."

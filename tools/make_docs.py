@@ -22,6 +22,7 @@ ROW = r'^\||\S {3,}\S'  # a line that is part of a table
 WIDE = 96                # characters, more than the column of text has room for
 # A link in a link's text: [words [`name`](there) words](here)
 NESTED = re.compile(r'\[([^][]*)\[(`[^`]+`)\]\(([^)\s]*)\)([^][]*)\]\(([^)\s]*)\)')
+PATH_CELL = re.compile(r'(?<=<td>)[\w.-]+(/[\w.-]+){2,}(?=</td>)')
 DESCRIPTION = re.compile(r'<meta (name|property)="(og:|twitter:)?description"[^>]*>')
 SPREAD = re.compile(r'[+−]?[\d.]+ ±&nbsp;[\d.]+(&nbsp;\(\d+\))?')  # stays on one line
 ACTIONS = '<div class="toc-actions">'  # smalldocs' links below a page's table of contents
@@ -158,6 +159,10 @@ def wrapped(line):
     is_long = len(unescape(line)) > WIDE and not line.startswith('|')
     return f'<span class="words">{line}</span>' if is_long else line
 
+def breakable(path):
+    "A long name leaves room for the other columns of its table."
+    return path[0].replace('/', '/<wbr>')
+
 def without_stars(description):
     "A search engine shows it as it is, and knows no Markdown."
     return re.sub(r'[*`]', '', description[0])
@@ -177,6 +182,7 @@ def finish(text, page, base, ids):
     text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
     text = re.sub(OUTPUT, printed, text, flags=re.S)
+    text = PATH_CELL.sub(breakable, text)
     text = DESCRIPTION.sub(without_stars, text)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
