@@ -19,7 +19,7 @@ FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.j
 OUTPUT = (r'<div class="cell-output cell-output-(stdout|display)">\s*'
           r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
 ROW = r'^\||\S {3,}\S'  # a line that is part of a table
-WIDE = 96                # characters, more than the column of text has room for
+WIDE, WIDE_ROW = 96, 110  # characters: more than the column has room for, and far more
 # A link in a link's text: [words [`name`](there) words](here)
 NESTED = re.compile(r'\[([^][]*)\[(`[^`]+`)\]\(([^)\s]*)\)([^][]*)\]\(([^)\s]*)\)')
 PATH_CELL = re.compile(r'(?<=<td>)[\w.-]+(/[\w.-]+){2,}(?=</td>)')
@@ -148,15 +148,16 @@ def numbers(table):
     return html.replace('class="', 'class="numbers ', 1)
 
 def printed(out):
-    """What a cell printed: words may wrap, columns may not; what would not be seen without scrolling
-    is words, unless it is a row between bars."""
+    """What a cell printed: words may wrap, columns may not, unless most of a row could not be seen;
+    and never those between bars."""
     if out[1] == 'stdout' and not re.search(ROW, out[2], re.M):
         return out[0].replace('cell-output-stdout', 'cell-output-stdout words')
     lines = [wrapped(line) for line in out[2].split('\n')]
     return out[0].replace(out[2], '\n'.join(lines))
 
 def wrapped(line):
-    is_long = len(unescape(line)) > WIDE and not line.startswith('|')
+    wide = WIDE_ROW if re.search(ROW, line) else WIDE
+    is_long = len(unescape(line)) > wide and not line.startswith('|')
     return f'<span class="words">{line}</span>' if is_long else line
 
 def breakable(path):
