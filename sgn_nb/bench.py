@@ -689,26 +689,32 @@ def _step_row(method, step, batch):
 # %% ../nbs/api/02_bench.ipynb #e137cc03
 def roofline(
     record:dict,  # of `bench`
-    ax=None,      # matplotlib axes; a new figure if None
-):                # the axes
+):                # the axes, `[2]`
     "Operations a second of each method's step, below the two limits of the machine."
     import matplotlib.pyplot as plt
-    if ax is None: _,ax = plt.subplots(figsize=(6, 3.2))
+    from sgn_nb.results.figures import line_style
+    _,(roof,bars) = plt.subplots(1, 2, figsize=(7.2, 3.2), layout='constrained')
     x = torch.logspace(0, 3.5, 100)
-    for precision,peak in record['peak'].items():
-        limit = (x*record['copy']).clamp(max=peak)/1e9
+    for precision in record['peak']:
         colour = 'k' if precision==record['precision'] else '.6'
-        ax.loglog(x, limit, c=colour, lw=1.2, label=f'limit, {precision}')
-    for k,(m,t) in enumerate(record['steps'].items()):
+        roof.loglog(x, _limit(record, x, precision), c=colour, lw=1.2, label=f'limit, {precision}')
+    for m,t in record['steps'].items():
         intensity = t['flops']/t['bytes']/2
         gflops = t['flops']*record['batch']/t['seconds']/1e9
-        marker,colour = 'osD^'[k%4],f'C{k%10}'
-        ax.plot(intensity, gflops, marker, c=colour, ms=6, label=m)
-    ax.set(xlabel='operations for each byte written or read', ylabel='GFLOP/s')
-    ax.legend(fontsize=7, loc='center left', bbox_to_anchor=(1, .5), frameon=False)
-    ax.yaxis.set_major_formatter('{x:g}')
-    ax.yaxis.set_minor_formatter('{x:g}')
-    return ax
+        colour = line_style(m)['color']
+        roof.plot(intensity, gflops, 'o', c=colour, ms=4)
+        bars.barh(m, gflops, color=colour)
+        limit = _limit(record, torch.tensor(intensity), record['precision'])
+        bars.plot(limit, m, 'k|', ms=9, mew=1.5)
+    roof.set(xlabel='operations for each byte written or read', ylabel='GFLOP/s')
+    roof.legend(fontsize=8, loc='lower right', frameon=False)
+    bars.set(xlabel='GFLOP/s, and the limit')
+    bars.invert_yaxis()
+    return roof,bars
+
+def _limit(record, intensity, precision):
+    "GFLOP/s at most, at so many operations a byte."
+    return (intensity*record['copy']).clamp(max=record['peak'][precision])/1e9
 
 # %% ../nbs/api/02_bench.ipynb #44462d0a
 def newest_gpu_record(

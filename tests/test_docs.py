@@ -14,12 +14,12 @@ from conftest import ROOT, files, run
 
 sys.path.insert(0, str(ROOT/'tools'))
 
-def png(shade):
-    "A picture of 8 by 8 pixels, all of one shade."
+def png(shade, width=8):
+    "A picture 8 pixels high, all of one shade."
     def number(n): return struct.pack('>I', n)
     def chunk(kind, data): return number(len(data)) + kind + data + number(zlib.crc32(kind + data))
-    header = chunk(b'IHDR', struct.pack('>IIBBBBB', 8, 8, 8, 0, 0, 0, 0))
-    row = b'\0' + bytes([shade])*8
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, 8, 8, 0, 0, 0, 0))
+    row = b'\0' + bytes([shade])*width
     pixels = chunk(b'IDAT', zlib.compress(row*8))
     picture = b'\x89PNG\r\n\x1a\n' + header + pixels + chunk(b'IEND', b'')
     return b64encode(picture).decode()
@@ -48,6 +48,8 @@ BROKEN = {
     'a link in code':         ('<pre>d, # see [`ilr`](https://example.org)</pre>', '](https:'),
     'an empty figure':        (PICTURE % ('white', DATA + png(255)), 'more than one colour: white'),
     'a broken figure':        (PICTURE % ('torn', DATA + 'iVBORw0KGgo='), 'figures decode: torn'),
+    'a figure too wide':      ('<style>img {max-width: 100%}</style>' + PICTURE % ('wide', DATA + png(9, 2000)),
+                               'enough to be read: wide: 2000'),
     'a figure without text':  ('<img src="UP/images/colab.svg">', 'figures have a text'),
     'a missing file':         (PICTURE % ('x', 'images/no_such.png'), '404'),
     'an external request':    (PICTURE % ('x', URL), f'external request: {URL}'),
@@ -168,6 +170,55 @@ def test_a_number_keeps_its_spread():
     assert 'class="numbers' in wide and 'spread' not in wide
     assert made(2, '−4.2 ± 1.4, behind').count('1.4</span>, behind') == 2
     assert 'class="table' in made(3, 'words')
+
+def test_long_lines_of_words_wrap():
+    "Rows of a table keep their columns; the sentence below them can be read without scrolling."
+    pytest.importorskip('smalldocs')
+    from make_docs import OUTPUT, printed
+    def made(kind, text):
+        html = f'<div class="cell-output cell-output-{kind}">\n<pre><code>{text}</code></pre></div>'
+        return re.sub(OUTPUT, printed, html, flags=re.S)
+    row, sentence = '| ce | ' + '9 | '*40, 'Words, of which there are many. '*5
+    assert 'stdout words"' in made('stdout', sentence)
+    table = made('stdout', f'{row}\n{sentence}')
+    assert f'<code>{row}\n<span class="words">{sentence}</span>' in table
+    assert 'words' not in made('stdout', row)
+    for n, is_wrapped in (100, False), (120, True):
+        assert ('class="words"' in made('stdout', 'name    ' + 'x'*(n-8))) == is_wrapped
+    assert '<span class="words">Spec(' in made('display', 'Spec(' + 'lr=.1, '*20)
+    assert 'words' not in made('display', '&lt;'*60)
+
+def test_a_path_in_a_table_may_break():
+    "On a phone a column of long names would push all others out of sight."
+    pytest.importorskip('smalldocs')
+    from make_docs import finish
+    def made(cell): return finish(f'<td>{cell}</td>', 'index.html', 'https://example.org', {})
+    assert made('ahead/digits/none') == '<td>ahead/<wbr>digits/<wbr>none</td>'
+    assert made('and/or') == '<td>and/or</td>' and made('1/2/3 of it') == '<td>1/2/3 of it</td>'
+
+def test_a_description_is_plain_text():
+    "The page's tagline is Markdown; a search engine would show its asterisks."
+    pytest.importorskip('smalldocs')
+    from make_docs import finish
+    description = '<meta %s="%sdescription" content="The *paper* and `ilr`."><p>*</p>'
+    for kind in (('name', ''), ('property', 'og:'), ('name', 'twitter:')):
+        finished = finish(description % kind, 'index.html', 'https://example.org', {})
+        assert 'content="The paper and ilr."><p>*</p>' in finished
+
+def test_source_is_called_by_its_names():
+    "What is folded says what it is: one of five folded cells in a row would be found by opening all."
+    pytest.importorskip('smalldocs')
+    from make_docs import EXPORTED, is_private, unfold
+    def summary(code):
+        cell = {'cell_type': 'code', 'source': f'#| code-fold: show\n{EXPORTED}\n{code}'}
+        unfold(cell)
+        return cell['source'].splitlines()[:2]
+    both = 'def _a(): pass\n\nclass B: pass'
+    assert summary(both) == ['#| code-fold: true', '#| code-summary: "Source of _a, B"']
+    assert summary('MAPS = {}')[1] == '#| code-summary: "Source of MAPS"'
+    assert summary('def ilr(): pass')[0] == '#| code-fold: show'
+    def signature(name): return {'cell_type': 'code', 'source': f'show_doc({name})'}
+    assert is_private(signature('_Split.get')) and not is_private(signature('Record.row'))
 
 def test_a_missing_source_is_found(tmp_path):
     "A page of references that loses a link is noticed."

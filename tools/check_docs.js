@@ -68,6 +68,7 @@
       return true;  // a page on the disk must not read files; the server's visit judges them
     }
   };
+  const isShrunk = (i) => i.clientWidth && i.naturalWidth > 1.25 * i.clientWidth;
   const isUnnamed = (i) => !(i.alt || i.getAttribute("aria-label") || "").trim();
 
   // What reaches out of the window, and cannot be scrolled to
@@ -102,6 +103,7 @@
     unrendered,
     undecoded: images.filter((i) => !i.complete || !i.naturalWidth).map(name),
     blank: images.filter((i) => i.naturalWidth && !hasColours(i)).map(name),
+    shrunk: images.filter(isShrunk).map((i) => `${name(i)}: ${i.naturalWidth} as ${i.clientWidth}`),
     unnamed: all("img, svg[role=img], canvas").filter(isUnnamed).map(name),
     links: all("a[href]").map((a) => a.href),
     numbered: all("main a[href]").filter(isNumbered).map((a) => a.href),

@@ -205,6 +205,7 @@ class Check:
         results['figures decode'] = page['undecoded']
         results['figures have more than one colour'] = page['blank']
         results['figures have a text'] = page['unnamed']
+        results['figures are shown large enough to be read'] = page['shrunk']
         problems = {self.link(href) for href in page['links']} - {None}
         results['links lead somewhere'] = sorted(problems)
         if name in self.notebooks:

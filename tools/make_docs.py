@@ -8,6 +8,7 @@ import re
 import shutil
 import struct
 import sys
+from html import unescape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,10 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 KATEX = [Path('/usr/share/javascript/katex'), Path('/usr/share/nodejs/katex/dist')]
 FORMULAS = 'site_libs/katex'  # where the site keeps it
 FETCH = 'const r = await fetch(offset + "search.json");\n      index = await r.json();'
-STDOUT = (r'<div class="cell-output cell-output-stdout">\s*'
+OUTPUT = (r'<div class="cell-output cell-output-(stdout|display)">\s*'
           r'<pre[^>]*><code[^>]*>(.*?)</code></pre>')
+ROW = r'^\||\S {3,}\S'  # a line that is part of a table
+WIDE, WIDE_ROW = 96, 110  # characters: more than the column has room for, and far more
 # A link in a link's text: [words [`name`](there) words](here)
 NESTED = re.compile(r'\[([^][]*)\[(`[^`]+`)\]\(([^)\s]*)\)([^][]*)\]\(([^)\s]*)\)')
+PATH_CELL = re.compile(r'(?<=<td>)[\w.-]+(/[\w.-]+){2,}(?=</td>)')
+DESCRIPTION = re.compile(r'<meta (name|property)="(og:|twitter:)?description"[^>]*>')
 SPREAD = re.compile(r'[+−]?[\d.]+ ±&nbsp;[\d.]+(&nbsp;\(\d+\))?')  # stays on one line
 ACTIONS = '<div class="toc-actions">'  # smalldocs' links below a page's table of contents
 EXPORTED = '#| code-summary: "Exported source"'  # nbdev's words
@@ -56,11 +61,18 @@ def source(cell): return ''.join(cell['source'])
 def is_signature(cell):
     return cell['cell_type'] == 'code' and 'show_doc(' in source(cell)
 
+def is_private(cell):
+    "A signature that nbdev gives to a method of a private class, too; its source is shown anyway."
+    return is_signature(cell) and 'show_doc(_' in source(cell)
+
 def unfold(cell):
-    "Exported source: open where it is the method itself, folded elsewhere."
-    names = re.findall(r'^(?:def|class) (\w+)', source(cell), flags=re.M)
+    "Exported source: open where it is the method itself, folded elsewhere, and called by its names."
+    names = re.findall(r'^(?:def|class) (\w+)|^(\w+) *=', source(cell), flags=re.M)
+    names = [name or value for name, value in names]
     fold = 'show' if METHOD.intersection(names) else 'true'
-    cell['source'] = source(cell).replace('#| code-fold: show', f'#| code-fold: {fold}', 1)
+    text = source(cell).replace('#| code-fold: show', f'#| code-fold: {fold}', 1)
+    summary = f'Source of {", ".join(names)}' if names else 'Exported source'
+    cell['source'] = text.replace(EXPORTED, f'#| code-summary: "{summary}"', 1)
 
 def below_signatures(cells):
     "The cells, each exported one below the signatures of what it defines."
@@ -92,7 +104,8 @@ def mend(path):
     """Signatures stand above their source. nbdev links names in the text of a link, and in a
     signature's comments as in words; between code fences that is no link, but noise."""
     nb = json.loads(path.read_text(encoding='utf-8'))
-    nb['cells'] = below_signatures(nb['cells'])
+    cells = [cell for cell in nb['cells'] if not is_private(cell)]
+    nb['cells'] = below_signatures(cells)
     for cell in nb['cells']:
         if cell['cell_type'] == 'markdown': cell['source'] = NESTED.sub(unnest, source(cell))
     if path.parent.name == 'lessons':  # a page for one sitting: its proofs are folded
@@ -135,9 +148,25 @@ def numbers(table):
     return html.replace('class="', 'class="numbers ', 1)
 
 def printed(out):
-    "What a cell printed: words may wrap, columns may not."
-    if re.search(r'^\||\S {3,}\S', out[1], re.M): return out[0]
-    return out[0].replace('cell-output-stdout', 'cell-output-stdout words')
+    """What a cell printed: words may wrap, columns may not, unless most of a row could not be seen;
+    and never those between bars."""
+    if out[1] == 'stdout' and not re.search(ROW, out[2], re.M):
+        return out[0].replace('cell-output-stdout', 'cell-output-stdout words')
+    lines = [wrapped(line) for line in out[2].split('\n')]
+    return out[0].replace(out[2], '\n'.join(lines))
+
+def wrapped(line):
+    wide = WIDE_ROW if re.search(ROW, line) else WIDE
+    is_long = len(unescape(line)) > wide and not line.startswith('|')
+    return f'<span class="words">{line}</span>' if is_long else line
+
+def breakable(path):
+    "A long name leaves room for the other columns of its table."
+    return path[0].replace('/', '/<wbr>')
+
+def without_stars(description):
+    "A search engine shows it as it is, and knows no Markdown."
+    return re.sub(r'[*`]', '', description[0])
 
 def finish(text, page, base, ids):
     """A page's HTML: links of the site's own made relative, and to the class where a method has no
@@ -153,7 +182,9 @@ def finish(text, page, base, ids):
     # The formulas stand before the first view.
     text = text.replace('smalldocs.js" defer', 'smalldocs.js" defer blocking="render"')
     text = re.sub(r'<table class=.*?</table>', numbers, text, flags=re.S)
-    text = re.sub(STDOUT, printed, text, flags=re.S)
+    text = re.sub(OUTPUT, printed, text, flags=re.S)
+    text = PATH_CELL.sub(breakable, text)
+    text = DESCRIPTION.sub(without_stars, text)
     return re.sub(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>', sized, text)
 
 def download(file, icon, words):
