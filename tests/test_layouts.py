@@ -3,7 +3,9 @@ both, and nothing is lost in silence."""
 import csv
 import json
 import shutil
+import struct
 import unicodedata
+import zlib
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,13 @@ def test_annotators(home):
     found = read_folder(home)
     check(found)
     assert '72 rows are votes on 24 images' in said(found)
+    assert found.votes.sum(1).tolist() == [3]*N
+    assert found.votes[1].tolist() == [1, 2, 0] and found.votes[3].tolist() == [3, 0, 0]
+    odd = [(f, 'dog' if a == 2 else l, a) for f, l, a in rows]
+    write(home/'labels.csv', ('file', 'label', 'worker_id'), odd)
+    outvoted = read_folder(home)
+    check(outvoted)
+    assert 'gave to no image are no classes: dog (24)' in said(outvoted)
     write(home/'labels.csv', ('file', 'label'), [row[:2] for row in rows])
     with pytest.raises(ValueError, match='more than once, with different labels.*--skip-bad'):
         read_folder(home)
@@ -205,15 +214,26 @@ def test_pictures_that_are_all_the_same(home):
     for f, _ in ROWS: Image.fromarray(picture(0)).save(home/f)
     with pytest.raises(ValueError, match='all 24 images have the same pixels'): read_folder(home)
 
+def deep_png(path, a):
+    "A PNG of 16 bits a sample: grey, with transparency, RGB, or RGBA."
+    def chunk(kind, data):
+        return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
+    h, w, c = a.shape
+    head = struct.pack('>IIBBBBB', w, h, 16, (0, 4, 2, 6)[c-1], 0, 0, 0)
+    pixels = b''.join(b'\0'+row.astype('>u2').tobytes() for row in a)
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head)
+                     + chunk(b'IDAT', zlib.compress(pixels)) + chunk(b'IEND', b''))
+
 @pytest.mark.parametrize('ink', [0, 90, 255])
-@pytest.mark.parametrize('mode', ['LA', 'RGBA'])
+@pytest.mark.parametrize('mode', ['LA', 'RGBA', 'LA of 16 bits', 'RGBA of 16 bits'])
 def test_transparency(home, ink, mode):
     "A drawing on nothing is seen, whatever its ink."
     write(home/'labels.csv', ('file', 'label'), ROWS)
     for k, (f, _) in enumerate(ROWS):
-        alpha = Image.fromarray(picture(k)[..., 0])
-        flat = Image.new('L', (8, 8), ink)
-        Image.merge(mode, [*[flat]*(len(mode)-1), alpha]).save(home/f)
+        alpha = picture(k)[..., 0]
+        bands = [*[0*alpha + ink]*(1 if mode.startswith('LA') else 3), alpha]
+        if '16' in mode: deep_png(home/f, np.stack(bands, 2).astype(np.uint16)*257)
+        else: Image.merge(mode, [Image.fromarray(band) for band in bands]).save(home/f)
     found = read_folder(home)
     for k, x in enumerate(found.data.train.x):
         seen = np.corrcoef(x[0].ravel(), picture(k)[..., 0].ravel())[0, 1]

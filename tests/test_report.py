@@ -111,6 +111,27 @@ def test_rows_that_are_not_judged(folder, tmp_path):
     for before, after in zip(lines, corrected):
         if before['split'] == 'test' or before['label'] == 'gren': assert after == before
 
+def test_votes(folder, tmp_path):
+    "Of three people's votes, a corrected label is in all rows of its image: it is not outvoted."
+    copy = shutil.copytree(folder, tmp_path/'copy')
+    votes = [r | {'annotator': a} for r in rows(copy/'labels.csv') for a in 'abc']
+    for k, r in enumerate(votes):
+        if k % 30 == 0: r['label'] = CLASSES[k % 4 % 3]
+    with open(copy/'labels.csv', 'w', newline='') as f:
+        writer = csv.DictWriter(f, votes[0])
+        writer.writeheader()
+        writer.writerows(votes)
+    output = sgn_report(copy, '--out', tmp_path/'report', SGN_CACHE=str(tmp_path/'cache')).stdout
+    assert 'the network learns from the share of people who gave each label' in output
+    judged = {r['id']: r for r in rows(tmp_path/'report'/'report.csv')}
+    corrected = rows(tmp_path/'report'/'corrected.csv')
+    assert len(judged) == 120 and len(corrected) == 360
+    for before, after in zip(votes, corrected):
+        r = judged[before['file']]
+        is_issue = r['is_label_issue'] == 'True'
+        assert after['label'] == (r['corrected_label'] if is_issue else before['label'])
+    assert any(r['is_label_issue'] == 'True' for r in judged.values())
+
 def test_two_at_once(folder, tmp_path):
     "The second is told at its start, and the first is not disturbed."
     from sgn_nb.apps.cli import _claim

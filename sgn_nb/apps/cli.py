@@ -152,6 +152,8 @@ def _split(text):
 
 def _read(folder, labels, columns, **options):
     "The folder, as the options of a command say. All wrong names are printed, the error has ten."
+    is_first = os.environ.get('RANK', '0')=='0'          # of several processes; no torch needed yet
+    if is_first: print(f'Reading {folder} ...', flush=True)
     from sgn_nb.data.folder import read_folder
     read = {'file_col': columns['file_column'], 'label_col': columns['label_column'],
             'split_col': columns['split_column'], 'classes': _split(columns['classes']),
@@ -473,6 +475,19 @@ def _report_data(folder, labels, columns):
                        'by them (--split-column none takes all rows for training)')
     return found, torch.cat([train.x, val.x]), torch.cat([train.y, val.y]), held_out
 
+def _shares(found, given, judged, method):
+    "How many people gave each class to the examples that are trained on; `None` without votes."
+    import numpy as np
+    from sgn_nb.apps.classifier import HARD
+    if found.votes is None: return None
+    if method in HARD:
+        print(f'- {method} learns from one label an image, the one that most people gave')
+        return None
+    print('- the network learns from the share of people who gave each label')
+    names = np.unique(given[judged])
+    columns = [found.data.classes.index(name) for name in names]
+    return found.votes[judged][:, columns]
+
 def _check_place(out):
     "A place that cannot be written to is noticed now, and not after the training."
     import shutil
@@ -610,12 +625,12 @@ def sgn_report(
 # %% ../../nbs/api/apps/02_cli.ipynb #274b49e9
 def _make_report(folder, labels, columns, params, most, out):
     "Read, train, write, and say what came out."
+    found, x, y, held_out = _report_data(folder, labels, columns)    # before imports that take a second
     import numpy as np
     import torch
     from sgn_nb.apps.classifier import SGNClassifier
     from sgn_nb.apps.label_page import write_report
     from sgn_nb.apps.label_tables import read_decisions
-    found, x, y, held_out = _report_data(folder, labels, columns)
     listing = _listing(found)
     given = np.array(found.data.classes)[y]
     decisions, doubt = read_decisions(listing)
@@ -628,7 +643,8 @@ def _make_report(folder, labels, columns, params, most, out):
     if held_out is not None: held_out = held_out[torch.from_numpy(judged)]
     checkpoint = Path(f'{out}.ckpt')
     clf = SGNClassifier(**params, checkpoint=checkpoint, verbose=True)
-    clf.fit(x, given[judged], held_out=held_out)
+    shares = _shares(found, given, judged, clf.method)
+    clf.fit(x, given[judged], held_out=held_out, shares=shares)
     names = listing.column(listing.file)
     files = [names[line].strip() for line in listing.lines]
     write_report(clf, x, out, files, f'Labels of {found.data.name}', most, decisions, listing)
@@ -670,14 +686,19 @@ def _report_of(folder):
     path = Path(folder)
     if not (path/'report.json').is_file(): raise FileNotFoundError(f'no label report in {folder}')
     facts = json.loads((path/'report.json').read_text(encoding='utf-8'))
-    report = pd.read_csv(path/'report.csv', keep_default_na=False, dtype={'id': str})
+    texts = ['id', 'given_label', 'predicted_label', 'corrected_label']
+    kinds = dict.fromkeys(texts, str)
+    report = pd.read_csv(path/'report.csv', keep_default_na=False, dtype=kinds)
     columns = read_table(path/'corrected.csv')
     rows = [list(row) for row in zip(*columns.values())]
     line_of = {file.strip(): line for line, file in enumerate(columns[facts['file']])}
     listing = Listing(list(columns), rows, facts['file'], facts['label'],
                       [line_of[file] for file in report.id])
     label = listing.columns.index(listing.label)
-    for line, given in zip(listing.lines, report.given_label): rows[line][label] = str(given)
+    corrected = report.corrected_label!=report.given_label
+    for lines, given, was_changed in zip(listing.together, report.given_label, corrected):
+        if was_changed:
+            for line in lines: rows[line][label] = given
     return report, facts, listing
 
 # %% ../../nbs/api/apps/02_cli.ipynb #7fdffec5
