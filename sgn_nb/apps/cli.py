@@ -554,13 +554,12 @@ def _question(match): return f'; did you mean {match[0]}?' if match else ''
 def _understood(x, given, sentences):
     "What was read, in a paragraph."
     from collections import Counter
-    counts = Counter(given.tolist())
-    (most, n_most), *_, (least, n_least) = counts.most_common()
-    *_, height, width = x.shape
-    parts = [f'{len(given):,} images of {width} x {height} pixels in {len(counts):,} classes, '
-             f'from {n_least:,} ({least}) to {n_most:,} ({most}) a class.']
-    if sentences: parts.append(f"Not judged: {'; '.join(sentences)}.")
-    return ' '.join(parts)
+    counts = Counter(given.tolist()).most_common()
+    (most, n_most), (least, n_least) = counts[0], counts[-1]
+    height, width = x.shape[2:]
+    summary = (f'{len(given):,} images of {width} x {height} pixels in {len(counts):,} classes, '
+               f'from {n_least:,} ({least}) to {n_most:,} ({most}) a class.')
+    return f"{summary} Not judged: {'; '.join(sentences)}." if sentences else summary
 
 def _next_round(folder, out, options):
     "The command of a second report, as it is typed."
@@ -578,7 +577,9 @@ def _typed(options):
             words.append(f"--{name.replace('_', '-')}")
             continue
         if isinstance(value, bool): value = 'yes' if value else 'no'
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        option = f"--{name.replace('_', '-')}"
+        if str(value).startswith('-'): words.append(f'{option}={value}')   # it is no option itself
+        else: words += [option, str(value)]
     return words
 
 # %% ../../nbs/api/apps/02_cli.ipynb #91a93944

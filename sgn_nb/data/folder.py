@@ -20,7 +20,7 @@ from .examples import Data, Examples, from_arrays
 from .noise import ASYM_MAPS
 from .pixels import copies, look, read_images
 from ..reading.labels import doubts, in_order, unify
-from ..reading.layouts import (FILE, LABEL, LABELS, SPLIT, Roles, find_roles, find_table,
+from ..reading.layouts import (FILE, FOLDERS, LABEL, LABELS, SPLIT, Roles, find_roles, find_table,
                                     most_votes, people_column, read_layout)
 from ..reading.names import files_below, is_image, match_names, raise_missing, raise_several
 from ..reading.tables import TextTable, write_table
@@ -80,14 +80,16 @@ def _find_files(rows, folder, files, table, skipped, notes):
 def _check_unlisted(folder, files, paths, table, unlisted, skipped):
     "Every image that is there is listed, or need not be."
     lookup('choice for unlisted', unlisted, ('error', 'ignore'))
-    extra = sorted(f for f in files.difference(paths) if is_image(f))
+    extra = sorted(f for f in files.difference(paths, table.without) if is_image(f))
     if extra:
         listed = {os.path.realpath(folder/p) for p in paths}
         extra = [f for f in extra if os.path.realpath(folder/f) not in listed]
     if unlisted=='ignore' or skipped.skip_bad:
-        skipped.extend((f, f'is not listed in {table}') for f in extra)
+        skipped.extend((f, f'is not listed in {table.name}') for f in extra)
         return
-    raise_listing(f"{len(extra):,} images in {folder.name} that {table} does not list "
+    fault = f'that {table.name} does not list'
+    if table.name==FOLDERS: fault = 'that lie in no folder of a class'
+    raise_listing(f"{len(extra):,} images in {folder.name} {fault} "
                   "(unlisted='ignore', or --unlisted ignore, leaves them out)", extra)
 
 # %% ../../nbs/api/data/03_folder.ipynb #cb4bcc47
@@ -281,7 +283,8 @@ def _read_rows(table, roles, folder, files, unlabelled, unlisted, skipped, notes
     n = len(names)
     rows = _Rows([*range(n)], names, names, given, true, roles.splits, [None]*n)
     rows = _find_files(rows, folder, files, table.name, skipped, notes)
-    _check_unlisted(folder, files, rows.paths, table.name, unlisted, skipped)
+    skipped.extend((f, 'is a test image without a class') for f in sorted(table.without))
+    _check_unlisted(folder, files, rows.paths, table, unlisted, skipped)
     rows = _once(rows, people_column(table), table.name, skipped, notes)
     return _labelled(rows, roles, table.name, none, skipped)
 

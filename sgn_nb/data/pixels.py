@@ -380,10 +380,11 @@ def _notes(facts, view, size):
 
 def _crop_note(facts):
     "How much the middle square leaves out."
-    lost = [1-min(f.size)/max(f.size) for _,f in facts if f.size[0]!=f.size[1]]
-    if not lost: return []
-    return [f'the middle square is taken of {len(lost):,} of {len(facts):,} images, which leaves out '
-            f'up to {max(lost):.0%} of a picture: --aspect pad, or --aspect squeeze, keeps all of it']
+    lost = [1-min(f.size)/max(f.size) for _,f in facts]
+    n_cut = sum(share>0 for share in lost)
+    if not n_cut: return []
+    return [f'the middle square is taken of {n_cut:,} of {len(facts):,} images, which leaves out up '
+            f'to {max(lost):.0%} of a picture: --aspect pad, or --aspect squeeze, keeps all of it']
 
 # %% ../../nbs/api/data/02_pixels.ipynb #f0f0109a
 def look(
