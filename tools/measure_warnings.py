@@ -1,5 +1,5 @@
-"""Does the label report warn where it should? Eighty small trainings on digits and on pictures that
-say nothing, written to records/warnings.jsonl; forty to tune the warning by, forty to report it on.
+"""Does the label report warn where it should? Small trainings on digits and on pictures that say
+nothing, written to records/warnings.jsonl; eighty to tune the warning by, forty to report it on.
 Killed and started again, it goes on. `--again` makes all figures of a run anew but its training."""
 import sys
 from dataclasses import asdict
@@ -21,7 +21,7 @@ SIZES = 100, 150, 200, 300, 400, 600, 1000, 1437
 NOISES = 'none', 'sym-0.1', 'sym-0.2', 'asym-0.2', 'sym-0.4', 'asym-0.4', 'sym-0.6'
 PICTURES = 'digits', 'digits', 'digits', 'noise'   # one run in four has pictures that say nothing
 LENGTHS = 30, 30, 30, 3                           # and one in four is far too short
-RUNS_EACH = 40                                     # to tune by, and to report on
+TUNE, REPORT = 80, 40                              # runs to tune by, and to report on
 
 
 def plan(k):
@@ -30,7 +30,7 @@ def plan(k):
     n = int(rng.choice(SIZES))
     return {'n': n, 'noise': str(rng.choice(NOISES)), 'pictures': str(rng.choice(PICTURES)),
             'epochs': int(rng.choice(LENGTHS)), 'seed': k,
-            'use': 'tune' if k < RUNS_EACH else 'report'}
+            'use': 'tune' if k < TUNE else 'report'}
 
 def examples(p):
     "Images, given and true labels of a run."
@@ -75,7 +75,7 @@ def line_of(k):
 
 def main(again=False):
     lines = {} if again or not RECORDS.exists() else {r['id']: r for r in read_lines(RECORDS)}
-    for k in range(2*RUNS_EACH):
+    for k in range(TUNE+REPORT):
         if f'{k:02}' in lines: continue
         lines[f'{k:02}'] = line = line_of(k)
         print(line['plan'], line['bad'], line['signs'], flush=True)

@@ -27,7 +27,7 @@ from .label_report import label_array, label_report
 from ..base.parallel import adapt_threads, keep_threads
 from ..training.checkpoint import Checkpoint
 from ..data.batches import evaluation_batches, sample_inputs
-from ..data.examples import Data, Examples, from_arrays, split
+from ..data.examples import Data, Examples, Rows, from_arrays, split
 from ..data.pixels import copies
 from ..experiments.plans import make_plan
 from ..base.files import atomic_write, content_hash
@@ -350,6 +350,8 @@ def _train(self:SGNClassifier, data, last_fit, held_out=None, shares=None):
     rng = check_random_state(self.random_state)
     seed = int(rng.randint(2**31-1))
     self.spec_ = spec = self._plan(data, seed).spec
+    rows = Rows(data.train.x, torch.arange(len(data.train)))
+    data = replace(data, train=replace(data.train, x=rows))   # no split copies X
     data,rows = _split(data, spec) if held_out is None else _parted(data, held_out)
     accelerator = make_accelerator(self.device, spec.precision)
     train,evals = batches(spec, data, accelerator.device)
@@ -371,7 +373,7 @@ def _split(data, spec):
     "Training and validation examples, and the rows where they were."
     numbers = torch.arange(len(data.train))
     if not spec.val_share: return data,numbers
-    group = torch.tensor(copies(data.train.x))             # copies stay on one side
+    group = torch.tensor(copies(data.train.x.x))           # copies stay on one side
     data = replace(data, train=replace(data.train, group=group))
     examples = Examples(numbers, data.train.y, group=group)
     numbered = Data(data.name, data.K, examples, mean=data.mean, std=data.std)
@@ -392,7 +394,7 @@ def _parted(data, held_out):
     parts = replace(data, train=data.train[train], val=data.train[val] if len(val) else None)
     return parts,torch.cat([train, val])
 
-# %% ../../nbs/api/apps/00_classifier.ipynb #6edee821
+# %% ../../nbs/api/apps/00_classifier.ipynb #73cbf675
 HARD = 'nal', 'elrplus', 'dividemix'            # methods that learn from one label an example
 
 class SoftLabels:

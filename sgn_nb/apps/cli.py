@@ -473,7 +473,7 @@ def _report_data(folder, labels, columns):
     held_out = torch.arange(len(train)+len(val))>=len(train)
     found.notes.append(f'{len(val):,} validation rows are not trained on: the report checks itself '
                        'by them (--split-column none takes all rows for training)')
-    return found, torch.cat([train.x, val.x]), torch.cat([train.y, val.y]), held_out
+    return found, found.x, torch.cat([train.y, val.y]), held_out
 
 def _shares(found, given, judged, method):
     "How many people gave each class to the examples that are trained on; `None` without votes."

@@ -396,7 +396,7 @@ def _lost_classes(y, corrected, K):
 def network_signs(
     e:Evidence,              # of predictions and labels
     estimate:NoiseEstimate,  # of how many are wrong
-)->dict:                     # `agreement`, NaN where nothing was held out; `imbalance`; `change`; `counted`
+)->dict:                     # `agreement`, NaN where nothing was held out; `imbalance`; `change`; `weight`, NaN where there is none; `counted`
     "What tells a report that mends labels from one that spoils them."
     labels,y = e.labels,e.labels['given']
     held_out = labels['held_out']
@@ -416,9 +416,11 @@ def network_signs(
         'agreement': (agreed-chance)/(1-chance),
         'imbalance': (share*(ratio-1)**2).sum().sqrt().item(),
         'change':    (change & has_voted).sum().item()/max(1, len(change)),
+        'weight':    labels['weight'][~held_out].nanmedian().item(),
         'counted':   counted/max(1e-9, estimate.rate)}
 
-LIMITS = {'agreement': .2, 'imbalance': .5, 'change': .47, 'counted': .5}    # tuned on the first half of the records below
+LIMITS = {'agreement': .1, 'imbalance': .5, 'change': .47, 'weight': .96,
+          'counted': .5}                            # tuned on the first eighty of the records below
 
 def caveats(
     clf,                     # what `evidence` takes
@@ -442,6 +444,7 @@ def is_doubtful(
     if signs['agreement']<LIMITS['agreement']: return 'agreement'
     if signs['imbalance']>LIMITS['imbalance']: return 'imbalance'
     if signs['change']>LIMITS['change']: return 'change'
+    if signs['weight']<LIMITS['weight']: return 'weight'
     if signs['counted']<LIMITS['counted']: return 'counted'
     return ''
 
@@ -458,6 +461,8 @@ def _network_caveat(e, estimate):
         'imbalance': 'The network says some classes far more often, and others far less often, '
                      'than they are given: it was trained too briefly, or mixes them up.',
         'change':    'The network was still changing its mind when training ended: it was too '
+                     'short. Raise epochs.',
+        'weight':    'The network was still far from most labels when training ended: it was too '
                      'short. Raise epochs.',
         'counted':   'Hardly any label is surely wrong; the list is about as long as it would be '
                      'if all were right.'}

@@ -193,7 +193,8 @@ class Folder:
     skipped:list     # pairs of a file and why it was left out
     conflicts:list   # groups of equal training images with different labels: pairs of file and label
     notes:list       # what was found and done, in sentences
-    votes:Tensor|None=None   # how many people gave each class to training and validation images `[N, K]`
+    x:Tensor         # training and validation images, in this order `[N, 3, H, W]`
+    votes:Tensor|None=None   # how many people gave each class to them `[N, K]`
 
     @property
     def summary(self):
@@ -255,7 +256,7 @@ def read_folder(
     n = len(data.train) + (len(data.val) if data.val else 0)
     votes = _count_votes(rows.only(range(n)), data.classes, notes)
     return Folder(data, table, roles, rows.numbers[:n], rows.names[:n], list(skipped), conflicts,
-                  notes, votes)
+                  notes, images.x[:n], votes)
 
 def image_folder(
     path,            # as for `read_folder`, which has these options and more
