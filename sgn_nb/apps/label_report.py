@@ -26,8 +26,9 @@ def label_array(
 )->np.ndarray: # `[N]`, of plain values
     "Labels as an array, none of them missing."
     if isinstance(y, Tensor): y = y.detach().cpu().numpy()
+    masked = np.ma.getmaskarray(y) if isinstance(y, np.ma.MaskedArray) else False
     if not hasattr(y, 'to_numpy'): y = np.asarray(y)
-    missing = np.asarray(pd.isna(y))
+    missing = np.asarray(pd.isna(y)) | masked
     is_column = missing.ndim==2 and missing.shape[1]==1
     if is_column: missing = missing[:, 0]
     if missing.ndim==1:
