@@ -42,7 +42,8 @@ from sgn_nb.apps.classifier import SGNClassifier
 N = int(sys.argv[1])
 x = torch.randint(256, (N, 3, 224, 224), dtype=torch.uint8)
 net = nn.Sequential(nn.AvgPool2d(32), nn.Flatten())
-SGNClassifier('ce', net=net, epochs=1, batch=16, flip=True, val_share=.1).fit(x, torch.arange(N) % 2)
+clf = SGNClassifier('ce', net=net, epochs=1, batch=16, flip=True, val_share=.1)
+clf.fit(x, torch.arange(N) % 2)
 kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(kilobytes*(1 if sys.platform == 'darwin' else 1024))
 """

@@ -397,7 +397,7 @@ def _lost_classes(y, corrected, K):
 def network_signs(
     e:Evidence,              # of predictions and labels
     estimate:NoiseEstimate,  # of how many are wrong
-)->dict:                     # `agreement`, NaN where nothing was held out; `imbalance`; `change`; `weight`, NaN where there is none; `counted`
+)->dict:                     # `agreement`, NaN where nothing was held out; `imbalance`; `change`; `weight`, NaN where there is none; `counted`; `rate`
     "What tells a report that mends labels from one that spoils them."
     labels,y = e.labels,e.labels['given']
     held_out = labels['held_out']
@@ -418,10 +418,11 @@ def network_signs(
         'imbalance': (share*(ratio-1)**2).sum().sqrt().item(),
         'change':    (change & has_voted).sum().item()/max(1, len(change)),
         'weight':    labels['weight'][~held_out].nanmedian().item(),
-        'counted':   counted/max(1e-9, estimate.rate)}
+        'counted':   counted/max(1e-9, estimate.rate),
+        'rate':      estimate.rate}
 
 LIMITS = {'agreement': .1, 'imbalance': .5, 'change': .47, 'weight': .96,
-          'counted': .5}                            # tuned on the first eighty of the records below
+          'counted': .5}                            # tuned on the first 120 of the records below
 
 def caveats(
     clf,                     # what `evidence` takes
@@ -443,7 +444,7 @@ def is_doubtful(
 )->str:          # the sign that says so; '' for a report that looks good
     "Is the report likely to spoil more labels than it mends?"
     if signs['agreement']<LIMITS['agreement']: return 'agreement'
-    if signs['imbalance']>LIMITS['imbalance']: return 'imbalance'
+    if signs['imbalance']>max(LIMITS['imbalance'], 2*signs['rate']): return 'imbalance'
     if signs['change']>LIMITS['change']: return 'change'
     if signs['weight']<LIMITS['weight']: return 'weight'
     if signs['counted']<LIMITS['counted']: return 'counted'

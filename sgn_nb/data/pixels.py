@@ -247,7 +247,7 @@ def decode_all(
     raise_bad(files, bad, skip_bad)
     good = [k for k in range(len(files)) if k not in bad]
     known = [(files[k], facts[k]) for k in good]
-    notes = _notes(known, view, size) + _said(said)
+    notes = _notes(known, view, size) + _squashed(sheet, again, facts) + _said(said)
     return Images(sheet.only(good), good, bad, notes)
 
 def raise_bad(
@@ -378,13 +378,21 @@ def _notes(facts, view, size):
     if size and view.aspect=='crop': notes += _crop_note(facts)
     return notes
 
+def _squashed(sheet, numbers, facts):
+    "A sentence where a few far brighter pixels leave little of the scale to all others."
+    deep = [k for k in numbers if isinstance(facts[k], Facts) and facts[k].deep]
+    n_values = len(np.unique(sheet.x[deep[:200]]))
+    if not deep or n_values>=64: return []
+    return [f'of these, {n_values} of 256 values are left: a few pixels are far from the rest, or '
+            'there are no more; images of 8 bits, scaled by yourself, are taken as they are']
+
 def _crop_note(facts):
     "How much the middle square leaves out."
     lost = [1-min(f.size)/max(f.size) for _,f in facts]
     n_cut = sum(share>0 for share in lost)
     if not n_cut: return []
-    return [f'the middle square is taken of {n_cut:,} of {len(facts):,} images, which leaves out up '
-            f'to {max(lost):.0%} of a picture: --aspect pad, or --aspect squeeze, keeps all of it']
+    return [f'the middle square is taken of {n_cut:,} of {len(facts):,} images, which leaves out '
+            f'up to {max(lost):.0%} of a picture: --aspect pad, or --aspect squeeze, keeps all']
 
 # %% ../../nbs/api/data/02_pixels.ipynb #f0f0109a
 def look(

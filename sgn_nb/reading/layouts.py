@@ -43,7 +43,7 @@ def _levels(paths):
     return [level for level in levels if len(set(level))>1]
 
 def _labelled(levels, images, splits):
-    "Without images that lie in a split's folder and in no class's; and which of them are for tests."
+    "Without images that lie in a split's folder and in no class's; and those of a test split."
     keep = [k for k in range(len(images)) if not levels or levels[0][k]]
     rows = [[level[k] for k in keep] for level in levels]
     others = sorted(set(range(len(images))).difference(keep))
@@ -53,8 +53,8 @@ def _labelled(levels, images, splits):
 def _folder_notes(labels, extra):
     notes = [f'{len(set(labels))} classes are taken from the names of folders']
     if not extra: return notes
-    return [*notes, f'{len(extra):,} test images, such as {extra[0]}, are in no folder of a class and '
-                    'left out']
+    return [*notes, f'{len(extra):,} test images, such as {extra[0]}, are in no folder of a class '
+                    'and left out']
 
 # %% ../../nbs/api/reading/03_layouts.ipynb #6a3c9c2a
 LABELS = 'labels.csv'
@@ -223,9 +223,10 @@ def _named_splits(table, column):
 # %% ../../nbs/api/reading/03_layouts.ipynb #9afa41ec
 def _find_label(table, columns, wanted, notes):
     "The column that can be nothing else than the label."
-    known = [c for c in columns if c.casefold() in _LABEL_NAMES]
-    repeated = [c for c in columns if 1<len(set(table[c]))<table.N]   # classes have several images
-    found = known if len(known)==1 else repeated if len(columns)>1 else columns
+    found = [c for c in columns if c.casefold() in _LABEL_NAMES]
+    if len(found)!=1 and len(columns)>1:                              # classes have several images
+        found = [c for c in columns if 1<len(set(table[c]))<table.N]
+    elif len(found)!=1: found = columns
     if wanted==LABEL and len(found)==1:
         notes.append(f'labels are taken from column {found[0]!r}')
         return found[0]
@@ -239,7 +240,8 @@ def _find_label(table, columns, wanted, notes):
         names = {c: ', '.join(sorted(set(table[c]))[:4]) for c in folders}
         ways = ' or '.join(f"--label-column '{c}' ({n}, ...)" for c,n in names.items())
         raise ValueError(f'folders lie in folders, and either could be the class: choose {ways}')
-    if wanted==LABEL and len(found)>1: _raise_choice(table, 'could be the label', found, '--label-column')
+    if wanted==LABEL and len(found)>1:
+        _raise_choice(table, 'could be the label', found, '--label-column')
     return lookup(f'column of {table.name}', wanted, list(table))
 
 _BITS = {'0': 0, '1': 1, '0.0': 0, '1.0': 1, 'true': 1, 'false': 0}

@@ -112,6 +112,8 @@ def as_delimiter(
     raise ValueError(f"delimiter must be one character, or {', '.join(names)}, got {text!r}")
 
 # %% ../../nbs/api/reading/00_tables.ipynb #943b58b9
+_JSON = '.json', '.jsonl', '.ndjson'
+
 class TextTable(dict):
     "Columns of text by their names, all of one length."
     def __init__(self,
@@ -134,7 +136,7 @@ def read_table(
 )->TextTable:            # column name -> its values as text, `[N]`
     "A table of any dialect as columns of text."
     name,text = Path(path).name,read_text(path, encoding)
-    if Path(path).suffix.lower() in ('.json', '.jsonl', '.ndjson'): return _from_json(text, name, is_file)
+    if Path(path).suffix.lower() in _JSON: return _from_json(text, name, is_file)
     given = as_delimiter(delimiter)
     d = given or find_delimiter(text, name)
     if text.startswith('sep='): text = text.partition('\n')[2]
