@@ -626,7 +626,7 @@ def sgn_report(
 # %% ../../nbs/api/apps/02_cli.ipynb #274b49e9
 def _make_report(folder, labels, columns, params, most, out):
     "Read, train, write, and say what came out."
-    found, x, y, held_out = _report_data(folder, labels, columns)    # before imports that take a second
+    found, x, y, held_out = _report_data(folder, labels, columns)
     import numpy as np
     import torch
     from sgn_nb.apps.classifier import SGNClassifier
