@@ -1,6 +1,7 @@
 """From a folder of images to a second round, as a user would go: one command, its files, what a
 person decided, the command again. (The page in a browser: `test_page.py`.)"""
 import csv
+import re
 import shutil
 import sys
 import numpy as np
@@ -87,6 +88,8 @@ def test_a_second_round(folder, report, tmp_path):
     output = sgn_report(copy, '--labels', 'reviewed.csv', '--out', tmp_path/'second',
                         SGN_CACHE=str(tmp_path/'cache')).stdout
     assert 'Read back from the review: 5 kept; 0 of 5' in output
+    now = re.search(r'and ([0-9.]+%) are now', output)[1]
+    assert f'About {now} are estimated to be wrong' in output
     second = {r['id']: r for r in rows(tmp_path/'second'/'report.csv')}
     assert {second[f]['is_label_issue'] for f in kept} == {'False'}
     corrected = rows(tmp_path/'second'/'corrected.csv')

@@ -668,14 +668,14 @@ def _gain(clf, listing, decisions):
     "What earlier reviews have changed."
     import numpy as np
     import torch
-    from sgn_nb.apps.label_report import noise_estimate
+    from sgn_nb.apps.label_report import CONFIRMED, noise_estimate
     from sgn_nb.apps.label_tables import labels_before, review_gain
     number = {str(name): k for k, name in enumerate(clf.classes_)}
     now = clf.labels_['given'].tolist()
     before = [number.get(name, y) for name, y in zip(labels_before(listing), now)]
     first = clf.labels_ | {'given': torch.tensor(before)}
-    rates = [noise_estimate(labels).rate for labels in (first, clf.labels_)]
-    return review_gain(decisions.tolist(), *rates)
+    after = noise_estimate(clf.labels_, np.isin(decisions, CONFIRMED))     # as in the report
+    return review_gain(decisions.tolist(), noise_estimate(first).rate, after.rate)
 
 # %% ../../nbs/api/apps/02_cli.ipynb #7bdb25d0
 def _report_of(folder):
