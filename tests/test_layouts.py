@@ -3,7 +3,9 @@ both, and nothing is lost in silence."""
 import csv
 import json
 import shutil
+import struct
 import unicodedata
+import zlib
 import numpy as np
 import pytest
 import torch
@@ -71,13 +73,16 @@ COLUMNS = {
     'another table':      ('truth.tsv', ('image', 'class', 'age'), lambda f, l: (f, l, '3')),
     'one column a class': ('labels.csv', ('image', *CLASSES),
                            lambda f, l: (f, *(float(c == l) for c in CLASSES))),
-    'no header':          ('labels.csv', ROWS[0], lambda f, l: (f, l))}
+    'unnamed index':      ('train.csv', ('Unnamed: 0', 'id', 'breed'),
+                           lambda f, l: (100+int(f[:2]), f[:-4], l)),
+    'no header':          ('labels.csv', ROWS[0], lambda f, l: (f, l)),
+    'no header, nor extensions': ('labels.csv', ('00', 'ant'), lambda f, l: (f[:-4], l))}
 
 @pytest.mark.parametrize('name', COLUMNS)
 def test_columns(home, name):
     "Columns are found by what is in them."
     file, header, row = COLUMNS[name]
-    rows = ROWS[1:] if name == 'no header' else ROWS
+    rows = ROWS[1:] if 'no header' in name else ROWS
     write(home/file, header, [row(*r) for r in rows], delimiter='\t' if 'tsv' in file else ',')
     check(read_folder(home))
 
@@ -85,6 +90,46 @@ def test_json_lines(home):
     lines = [json.dumps({'file_name': f, 'label': l}) for f, l in ROWS]
     (home/'metadata.jsonl').write_text('\n'.join(lines))
     check(read_folder(home))
+
+JSON = {'files and labels': dict(ROWS),
+        'files of classes': {c: [f for f, l in ROWS if l == c] for c in CLASSES},
+        'columns':          {'file': [f for f, _ in ROWS], 'label': [l for _, l in ROWS]},
+        'a data frame':     {'file': {str(k): f for k, (f, _) in enumerate(ROWS)},
+                             'label': {str(k): l for k, (_, l) in enumerate(ROWS)}}}
+
+@pytest.mark.parametrize('name', JSON)
+def test_json(home, name):
+    "Mappings of several shapes are tables, too."
+    (home/'truth.json').write_text(json.dumps(JSON[name]))
+    found = read_folder(home)
+    assert sorted(found.files) == [f for f, _ in ROWS]
+    for f, y in zip(found.files, found.data.train.y): assert CLASSES[y] == dict(ROWS)[f]
+
+def test_no_text(home):
+    "A table that is none is named."
+    (home/'truth.xlsx').write_bytes(b'PK\3\4' + bytes(60))
+    with pytest.raises(ValueError, match='truth.xlsx is a ZIP file.*save the table as CSV'):
+        read_folder(home)
+
+def test_images_beside_class_folders(home):
+    "Test images without a class are no matter of labels; others must be left out by the user."
+    for k, (f, l) in enumerate(ROWS):
+        place = home/('test' if k < 6 else f'train/{l}')
+        place.mkdir(parents=True, exist_ok=True)
+        (home/f).rename(place/f)
+    found = read_folder(home)
+    assert len(found.data.train) == N-6 and '6 test images, such as test/00.png' in said(found)
+    assert len(found.skipped) == 6
+    Image.fromarray(picture(90)).save(home/'train'/'stray.png')
+    with pytest.raises(ValueError, match='1 images in Photos that lie in no folder of a class'):
+        read_folder(home)
+
+def test_several_columns_could_be_the_label(home):
+    "They are shown, with the option that chooses; what differs in each row is no class."
+    rows = [(f, l, CLASSES[k % 2], f'note {k}') for k, (f, l) in enumerate(ROWS)]
+    write(home/'labels.csv', ('file', 'ann', 'bob', 'note'), rows)
+    with pytest.raises(ValueError, match="choose --label-column 'ann' or --label-column 'bob'$"):
+        read_folder(home)
 
 @pytest.mark.parametrize('parts', [(), ('train',), ('train', 'Test'), ('training', 'valid')])
 def test_folders_as_classes(home, parts):
@@ -116,6 +161,13 @@ def test_annotators(home):
     found = read_folder(home)
     check(found)
     assert '72 rows are votes on 24 images' in said(found)
+    assert found.votes.sum(1).tolist() == [3]*N
+    assert found.votes[1].tolist() == [1, 2, 0] and found.votes[3].tolist() == [3, 0, 0]
+    odd = [(f, 'dog' if a == 2 else l, a) for f, l, a in rows]
+    write(home/'labels.csv', ('file', 'label', 'worker_id'), odd)
+    outvoted = read_folder(home)
+    check(outvoted)
+    assert 'gave to no image are no classes: dog (24)' in said(outvoted)
     write(home/'labels.csv', ('file', 'label'), [row[:2] for row in rows])
     with pytest.raises(ValueError, match='more than once, with different labels.*--skip-bad'):
         read_folder(home)
@@ -151,7 +203,10 @@ SPELLED = {
     'no folder':           lambda f: f,
     'own folder in front': lambda f: f'Photos/sub/{f}',
     "somebody's path":     lambda f: f'/home/alice/data/sub/{f}',
-    'blanks':              lambda f: f' ./sub//{f} '}
+    'blanks':              lambda f: f' ./sub//{f} ',
+    'an address':          lambda f: f'https://example.org/%73ub/{f}',
+    'zeros that a spreadsheet dropped': lambda f: f'{int(f[:2])}',
+    'numbers with a point': lambda f: f'{int(f[:2])}.0'}
 
 @pytest.mark.parametrize('name', SPELLED)
 def test_file_names(home, name):
@@ -188,7 +243,7 @@ def test_labels_in_two_spellings(home):
             for k, (f, _) in enumerate(ROWS)]
     write(home/'labels.csv', ('file', 'label'), rows)
     found = read_folder(home)
-    for words in ('Cat = cat', 'hot dog = hot_dog', '--unlabelled n/a', 'cat+dog'):
+    for words in ('Cat = cat', 'hot dog = hot_dog', '--unlabelled=n/a', 'cat+dog'):
         assert words in said(found)
     assert found.data.K == 8 and len(found.data.train) == N
     rest = read_folder(home, unlabelled=['n/a'])
@@ -205,15 +260,26 @@ def test_pictures_that_are_all_the_same(home):
     for f, _ in ROWS: Image.fromarray(picture(0)).save(home/f)
     with pytest.raises(ValueError, match='all 24 images have the same pixels'): read_folder(home)
 
+def deep_png(path, a):
+    "A PNG of 16 bits a sample: grey, with transparency, RGB, or RGBA."
+    def chunk(kind, data):
+        return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
+    h, w, c = a.shape
+    head = struct.pack('>IIBBBBB', w, h, 16, (0, 4, 2, 6)[c-1], 0, 0, 0)
+    pixels = b''.join(b'\0'+row.astype('>u2').tobytes() for row in a)
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head)
+                     + chunk(b'IDAT', zlib.compress(pixels)) + chunk(b'IEND', b''))
+
 @pytest.mark.parametrize('ink', [0, 90, 255])
-@pytest.mark.parametrize('mode', ['LA', 'RGBA'])
+@pytest.mark.parametrize('mode', ['LA', 'RGBA', 'LA of 16 bits', 'RGBA of 16 bits'])
 def test_transparency(home, ink, mode):
     "A drawing on nothing is seen, whatever its ink."
     write(home/'labels.csv', ('file', 'label'), ROWS)
     for k, (f, _) in enumerate(ROWS):
-        alpha = Image.fromarray(picture(k)[..., 0])
-        flat = Image.new('L', (8, 8), ink)
-        Image.merge(mode, [*[flat]*(len(mode)-1), alpha]).save(home/f)
+        alpha = picture(k)[..., 0]
+        bands = [*[0*alpha + ink]*(1 if mode.startswith('LA') else 3), alpha]
+        if '16' in mode: deep_png(home/f, np.stack(bands, 2).astype(np.uint16)*257)
+        else: Image.merge(mode, [Image.fromarray(band) for band in bands]).save(home/f)
     found = read_folder(home)
     for k, x in enumerate(found.data.train.x):
         seen = np.corrcoef(x[0].ravel(), picture(k)[..., 0].ravel())[0, 1]
@@ -247,7 +313,7 @@ def test_no_silent_crop(home):
 
 BAD = {'is empty': b'', 'is an HTML page': b'<!DOCTYPE html><html>', 'ends early': None,
        'is HEIC': b'\0\0\0\x18ftypheic\0\0\0\0mif1', 'holds nothing but zeros': bytes(300),
-       'is JSON': b'{"error": 404}'}
+       'is JSON': b'{"error": 404}', 'is damaged, or a TIFF of a kind': b'II*\0\x08\0\0\0\0\0'}
 
 @pytest.mark.parametrize('why', BAD)
 def test_bad_image(home, why):

@@ -215,6 +215,31 @@ def test_second_round(visit, report, tmp_path):
     page.keyboard.press('a')                                    # a person may think again
     assert '1 accepted, 0 kept' in count(page)
 
+def test_votes(visit, tmp_path):
+    "What is decided stands in all rows of an image: it is not outvoted in the next round."
+    from sgn_nb.apps.label_page import write_report
+    from sgn_nb.apps.label_report import evidence_from_probs
+    from sgn_nb.apps.label_tables import Listing
+    given = [CLASSES[k % 3] for k in range(30)]
+    truth = np.array([k % 3 for k in range(30)])
+    truth[:2] = 2, 0
+    e = evidence_from_probs(.01 + .96*np.eye(4)[truth], given, CLASSES)
+    rows = [[f'{k}.png', y, a] for k, y in enumerate(given) for a in 'abc']
+    for k in (2, 5, 8): rows[k][1] = CLASSES[2]               # one of three says otherwise
+    table = Listing(['file', 'label', 'annotator'], rows, 'file', 'label', list(range(0, 90, 3)))
+    files = [f'{k}.png' for k in range(30)]
+    page = visit(write_report(e, None, tmp_path/'report', files, table=table))
+    first, second = page.evaluate('D.items.slice(0, 2).map((o) => o.id)')
+    for key in 'ax': page.keyboard.press(key)
+    download(page, tmp_path/'reviewed.csv')
+    reviewed = rows_of(tmp_path/'reviewed.csv')
+    suggestion = {r['id']: r['predicted_label'] for r in rows_of(tmp_path/'report'/'report.csv')}
+    for row, r in zip(rows, reviewed, strict=True):
+        label, word = row[1], ''
+        if row[0] == first: label, word = suggestion[first], 'accepted'
+        if row[0] == second: label, word = given[int(second[0])], 'kept'
+        assert (r['label'], r['decision'], r['given_label']) == (label, word, row[1])
+
 def test_rows_of_a_table(visit, tmp_path):
     "Where there are no pictures, a card shows the row."
     frame = pd.DataFrame({'age': np.arange(N + 3), 'note': ['<i>x</i>']*(N + 3)})

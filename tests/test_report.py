@@ -1,6 +1,7 @@
 """From a folder of images to a second round, as a user would go: one command, its files, what a
 person decided, the command again. (The page in a browser: `test_page.py`.)"""
 import csv
+import re
 import shutil
 import sys
 import numpy as np
@@ -87,6 +88,8 @@ def test_a_second_round(folder, report, tmp_path):
     output = sgn_report(copy, '--labels', 'reviewed.csv', '--out', tmp_path/'second',
                         SGN_CACHE=str(tmp_path/'cache')).stdout
     assert 'Read back from the review: 5 kept; 0 of 5' in output
+    now = re.search(r'and ([0-9.]+%) are now', output)[1]
+    assert f'About {now} are estimated to be wrong' in output
     second = {r['id']: r for r in rows(tmp_path/'second'/'report.csv')}
     assert {second[f]['is_label_issue'] for f in kept} == {'False'}
     corrected = rows(tmp_path/'second'/'corrected.csv')
@@ -110,6 +113,27 @@ def test_rows_that_are_not_judged(folder, tmp_path):
     assert [r['split'] for r in corrected] == [r['split'] for r in lines]
     for before, after in zip(lines, corrected):
         if before['split'] == 'test' or before['label'] == 'gren': assert after == before
+
+def test_votes(folder, tmp_path):
+    "Of three people's votes, a corrected label is in all rows of its image: it is not outvoted."
+    copy = shutil.copytree(folder, tmp_path/'copy')
+    votes = [r | {'annotator': a} for r in rows(copy/'labels.csv') for a in 'abc']
+    for k, r in enumerate(votes):
+        if k % 30 == 0: r['label'] = CLASSES[k % 4 % 3]
+    with open(copy/'labels.csv', 'w', newline='') as f:
+        writer = csv.DictWriter(f, votes[0])
+        writer.writeheader()
+        writer.writerows(votes)
+    output = sgn_report(copy, '--out', tmp_path/'report', SGN_CACHE=str(tmp_path/'cache')).stdout
+    assert 'the network learns from the share of people who gave each label' in output
+    judged = {r['id']: r for r in rows(tmp_path/'report'/'report.csv')}
+    corrected = rows(tmp_path/'report'/'corrected.csv')
+    assert len(judged) == 120 and len(corrected) == 360
+    for before, after in zip(votes, corrected):
+        r = judged[before['file']]
+        is_issue = r['is_label_issue'] == 'True'
+        assert after['label'] == (r['corrected_label'] if is_issue else before['label'])
+    assert any(r['is_label_issue'] == 'True' for r in judged.values())
 
 def test_two_at_once(folder, tmp_path):
     "The second is told at its start, and the first is not disturbed."

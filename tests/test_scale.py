@@ -33,3 +33,23 @@ def test_a_thousand_classes():
     labels, pairs, page, memory = map(int, run(sys.executable, '-c', PROGRAM, 1000, 5000).stdout.split())
     assert labels == 5000 and pairs <= 6000
     assert page < 1_000_000 and memory < 2e9
+
+FIT = """
+import resource, sys
+import torch
+from torch import nn
+from sgn_nb.apps.classifier import SGNClassifier
+N = int(sys.argv[1])
+x = torch.randint(256, (N, 3, 224, 224), dtype=torch.uint8)
+net = nn.Sequential(nn.AvgPool2d(32), nn.Flatten())
+clf = SGNClassifier('ce', net=net, epochs=1, batch=16, flip=True, val_share=.1)
+clf.fit(x, torch.arange(N) % 2)
+kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(kilobytes*(1 if sys.platform == 'darwin' else 1024))
+"""
+
+def test_photographs_are_in_memory_once():
+    "Neither the split nor the order in which training wants them copies the images."
+    few, many = 300, 1100
+    a, b = (int(run(sys.executable, '-c', FIT, n).stdout) for n in (few, many))
+    assert b-a < 1.3*(many-few)*3*224*224

@@ -1,5 +1,5 @@
-"""Does the label report warn where it should? Eighty small trainings on digits and on pictures that
-say nothing, written to records/warnings.jsonl; forty to tune the warning by, forty to report it on.
+"""Does the label report warn where it should? Small trainings on digits and on pictures that say
+nothing, written to records/warnings.jsonl; 120 to tune the warning by, forty to report it on.
 Killed and started again, it goes on. `--again` makes all figures of a run anew but its training."""
 import sys
 from dataclasses import asdict
@@ -21,7 +21,7 @@ SIZES = 100, 150, 200, 300, 400, 600, 1000, 1437
 NOISES = 'none', 'sym-0.1', 'sym-0.2', 'asym-0.2', 'sym-0.4', 'asym-0.4', 'sym-0.6'
 PICTURES = 'digits', 'digits', 'digits', 'noise'   # one run in four has pictures that say nothing
 LENGTHS = 30, 30, 30, 3                           # and one in four is far too short
-RUNS_EACH = 40                                     # to tune by, and to report on
+TUNE, REPORT = 120, 40                             # runs to tune by, and to report on
 
 
 def plan(k):
@@ -30,7 +30,7 @@ def plan(k):
     n = int(rng.choice(SIZES))
     return {'n': n, 'noise': str(rng.choice(NOISES)), 'pictures': str(rng.choice(PICTURES)),
             'epochs': int(rng.choice(LENGTHS)), 'seed': k,
-            'use': 'tune' if k < RUNS_EACH else 'report'}
+            'use': 'tune' if k < TUNE else 'report'}
 
 def examples(p):
     "Images, given and true labels of a run."
@@ -67,17 +67,17 @@ def line_of(k):
     given, corrected = report.given_label.to_numpy(), report.corrected_label.to_numpy()
     before, after = (given == run['true']).mean(), (corrected == run['true']).mean()
     signs = {name: round(float(v), 5) for name, v in network_signs(e, estimate).items()}
-    return {'what': 'warnings', 'schema': SCHEMA, 'id': f'{k:02}', 'plan': run['plan'],
-            'spec': run['spec'], 'right_before': round(float(before), 5),
-            'right_after': round(float(after), 5), 'bad': bool(after < before),
+    return {'what': 'warnings', 'schema': SCHEMA, 'id': f'{k:03}', 'plan': plan(k),
+            'spec': run['spec'], 'issues': int(report.is_label_issue.sum()),
+            'right_before': round(float(before), 5), 'right_after': round(float(after), 5), 'bad': bool(after < before),
             'rate': round(estimate.rate, 5), 'signs': signs,
             'env': environment('cpu', run['seconds'])}
 
 def main(again=False):
     lines = {} if again or not RECORDS.exists() else {r['id']: r for r in read_lines(RECORDS)}
-    for k in range(2*RUNS_EACH):
-        if f'{k:02}' in lines: continue
-        lines[f'{k:02}'] = line = line_of(k)
+    for k in range(TUNE+REPORT):
+        if f'{k:03}' in lines: continue
+        lines[f'{k:03}'] = line = line_of(k)
         print(line['plan'], line['bad'], line['signs'], flush=True)
         write_lines([lines[name] for name in sorted(lines)], RECORDS)
 

@@ -152,6 +152,8 @@ def _split(text):
 
 def _read(folder, labels, columns, **options):
     "The folder, as the options of a command say. All wrong names are printed, the error has ten."
+    is_first = os.environ.get('RANK', '0')=='0'          # of several processes; no torch needed yet
+    if is_first: print(f'Reading {folder} ...', flush=True)
     from sgn_nb.data.folder import read_folder
     read = {'file_col': columns['file_column'], 'label_col': columns['label_column'],
             'split_col': columns['split_column'], 'classes': _split(columns['classes']),
@@ -471,7 +473,20 @@ def _report_data(folder, labels, columns):
     held_out = torch.arange(len(train)+len(val))>=len(train)
     found.notes.append(f'{len(val):,} validation rows are not trained on: the report checks itself '
                        'by them (--split-column none takes all rows for training)')
-    return found, torch.cat([train.x, val.x]), torch.cat([train.y, val.y]), held_out
+    return found, found.x, torch.cat([train.y, val.y]), held_out
+
+def _shares(found, given, judged, method):
+    "How many people gave each class to the examples that are trained on; `None` without votes."
+    import numpy as np
+    from sgn_nb.apps.classifier import HARD
+    if found.votes is None: return None
+    if method in HARD:
+        print(f'- {method} learns from one label an image, the one that most people gave')
+        return None
+    print('- the network learns from the share of people who gave each label')
+    names = np.unique(given[judged])
+    columns = [found.data.classes.index(name) for name in names]
+    return found.votes[judged][:, columns]
 
 def _check_place(out):
     "A place that cannot be written to is noticed now, and not after the training."
@@ -539,13 +554,12 @@ def _question(match): return f'; did you mean {match[0]}?' if match else ''
 def _understood(x, given, sentences):
     "What was read, in a paragraph."
     from collections import Counter
-    counts = Counter(given.tolist())
-    (most, n_most), *_, (least, n_least) = counts.most_common()
-    *_, height, width = x.shape
-    parts = [f'{len(given):,} images of {width} x {height} pixels in {len(counts):,} classes, '
-             f'from {n_least:,} ({least}) to {n_most:,} ({most}) a class.']
-    if sentences: parts.append(f"Not judged: {'; '.join(sentences)}.")
-    return ' '.join(parts)
+    counts = Counter(given.tolist()).most_common()
+    (most, n_most), (least, n_least) = counts[0], counts[-1]
+    height, width = x.shape[2:]
+    summary = (f'{len(given):,} images of {width} x {height} pixels in {len(counts):,} classes, '
+               f'from {n_least:,} ({least}) to {n_most:,} ({most}) a class.')
+    return f"{summary} Not judged: {'; '.join(sentences)}." if sentences else summary
 
 def _next_round(folder, out, options):
     "The command of a second report, as it is typed."
@@ -563,7 +577,9 @@ def _typed(options):
             words.append(f"--{name.replace('_', '-')}")
             continue
         if isinstance(value, bool): value = 'yes' if value else 'no'
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        option = f"--{name.replace('_', '-')}"
+        if str(value).startswith('-'): words.append(f'{option}={value}')   # it is no option itself
+        else: words += [option, str(value)]
     return words
 
 # %% ../../nbs/api/apps/02_cli.ipynb #91a93944
@@ -610,12 +626,12 @@ def sgn_report(
 # %% ../../nbs/api/apps/02_cli.ipynb #274b49e9
 def _make_report(folder, labels, columns, params, most, out):
     "Read, train, write, and say what came out."
+    found, x, y, held_out = _report_data(folder, labels, columns)
     import numpy as np
     import torch
     from sgn_nb.apps.classifier import SGNClassifier
     from sgn_nb.apps.label_page import write_report
     from sgn_nb.apps.label_tables import read_decisions
-    found, x, y, held_out = _report_data(folder, labels, columns)
     listing = _listing(found)
     given = np.array(found.data.classes)[y]
     decisions, doubt = read_decisions(listing)
@@ -628,7 +644,8 @@ def _make_report(folder, labels, columns, params, most, out):
     if held_out is not None: held_out = held_out[torch.from_numpy(judged)]
     checkpoint = Path(f'{out}.ckpt')
     clf = SGNClassifier(**params, checkpoint=checkpoint, verbose=True)
-    clf.fit(x, given[judged], held_out=held_out)
+    shares = _shares(found, given, judged, clf.method)
+    clf.fit(x, given[judged], held_out=held_out, shares=shares)
     names = listing.column(listing.file)
     files = [names[line].strip() for line in listing.lines]
     write_report(clf, x, out, files, f'Labels of {found.data.name}', most, decisions, listing)
@@ -651,14 +668,14 @@ def _gain(clf, listing, decisions):
     "What earlier reviews have changed."
     import numpy as np
     import torch
-    from sgn_nb.apps.label_report import noise_estimate
+    from sgn_nb.apps.label_report import CONFIRMED, noise_estimate
     from sgn_nb.apps.label_tables import labels_before, review_gain
     number = {str(name): k for k, name in enumerate(clf.classes_)}
     now = clf.labels_['given'].tolist()
     before = [number.get(name, y) for name, y in zip(labels_before(listing), now)]
     first = clf.labels_ | {'given': torch.tensor(before)}
-    rates = [noise_estimate(labels).rate for labels in (first, clf.labels_)]
-    return review_gain(decisions.tolist(), *rates)
+    after = noise_estimate(clf.labels_, np.isin(decisions, CONFIRMED))     # as in the report
+    return review_gain(decisions.tolist(), noise_estimate(first).rate, after.rate)
 
 # %% ../../nbs/api/apps/02_cli.ipynb #7bdb25d0
 def _report_of(folder):
@@ -670,14 +687,19 @@ def _report_of(folder):
     path = Path(folder)
     if not (path/'report.json').is_file(): raise FileNotFoundError(f'no label report in {folder}')
     facts = json.loads((path/'report.json').read_text(encoding='utf-8'))
-    report = pd.read_csv(path/'report.csv', keep_default_na=False, dtype={'id': str})
+    texts = ['id', 'given_label', 'predicted_label', 'corrected_label']
+    kinds = dict.fromkeys(texts, str)
+    report = pd.read_csv(path/'report.csv', keep_default_na=False, dtype=kinds)
     columns = read_table(path/'corrected.csv')
     rows = [list(row) for row in zip(*columns.values())]
     line_of = {file.strip(): line for line, file in enumerate(columns[facts['file']])}
     listing = Listing(list(columns), rows, facts['file'], facts['label'],
                       [line_of[file] for file in report.id])
     label = listing.columns.index(listing.label)
-    for line, given in zip(listing.lines, report.given_label): rows[line][label] = str(given)
+    corrected = report.corrected_label!=report.given_label
+    for lines, given, was_changed in zip(listing.together, report.given_label, corrected):
+        if was_changed:
+            for line in lines: rows[line][label] = given
     return report, facts, listing
 
 # %% ../../nbs/api/apps/02_cli.ipynb #7fdffec5

@@ -170,11 +170,12 @@ def _page_items(e, report, X, most, table):
     listed = report[is_listed]
     is_open = listed.decision==''
     listed = pd.concat([listed[is_open], listed[~is_open]])
+    together = table.together
     items = []
     for r in listed[:most].itertuples():
         items.append({
             'row':       int(r.Index),
-            'line':      int(table.lines[r.Index]),
+            'lines':     together[r.Index],
             'id':        str(r.id),
             'given':     number[r.given_label],
             'suggested': number[r.predicted_label],

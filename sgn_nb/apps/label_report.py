@@ -26,8 +26,9 @@ def label_array(
 )->np.ndarray: # `[N]`, of plain values
     "Labels as an array, none of them missing."
     if isinstance(y, Tensor): y = y.detach().cpu().numpy()
+    masked = np.ma.getmaskarray(y) if isinstance(y, np.ma.MaskedArray) else False
     if not hasattr(y, 'to_numpy'): y = np.asarray(y)
-    missing = np.asarray(pd.isna(y))
+    missing = np.asarray(pd.isna(y)) | masked
     is_column = missing.ndim==2 and missing.shape[1]==1
     if is_column: missing = missing[:, 0]
     if missing.ndim==1:
@@ -396,7 +397,7 @@ def _lost_classes(y, corrected, K):
 def network_signs(
     e:Evidence,              # of predictions and labels
     estimate:NoiseEstimate,  # of how many are wrong
-)->dict:                     # `agreement`, NaN where nothing was held out; `imbalance`; `change`; `counted`
+)->dict:                     # `agreement`, NaN where nothing was held out; `imbalance`; `change`; `weight`, NaN where there is none; `counted`; `rate`
     "What tells a report that mends labels from one that spoils them."
     labels,y = e.labels,e.labels['given']
     held_out = labels['held_out']
@@ -416,9 +417,12 @@ def network_signs(
         'agreement': (agreed-chance)/(1-chance),
         'imbalance': (share*(ratio-1)**2).sum().sqrt().item(),
         'change':    (change & has_voted).sum().item()/max(1, len(change)),
-        'counted':   counted/max(1e-9, estimate.rate)}
+        'weight':    labels['weight'][~held_out].nanmedian().item(),
+        'counted':   counted/max(1e-9, estimate.rate),
+        'rate':      estimate.rate}
 
-LIMITS = {'agreement': .2, 'imbalance': .5, 'change': .47, 'counted': .5}    # tuned on the first half of the records below
+LIMITS = {'agreement': .1, 'imbalance': .5, 'change': .47, 'weight': .96,
+          'counted': .5}                            # tuned on the first 120 of the records below
 
 def caveats(
     clf,                     # what `evidence` takes
@@ -440,8 +444,9 @@ def is_doubtful(
 )->str:          # the sign that says so; '' for a report that looks good
     "Is the report likely to spoil more labels than it mends?"
     if signs['agreement']<LIMITS['agreement']: return 'agreement'
-    if signs['imbalance']>LIMITS['imbalance']: return 'imbalance'
+    if signs['imbalance']>max(LIMITS['imbalance'], 2*signs['rate']): return 'imbalance'
     if signs['change']>LIMITS['change']: return 'change'
+    if signs['weight']<LIMITS['weight']: return 'weight'
     if signs['counted']<LIMITS['counted']: return 'counted'
     return ''
 
@@ -458,6 +463,8 @@ def _network_caveat(e, estimate):
         'imbalance': 'The network says some classes far more often, and others far less often, '
                      'than they are given: it was trained too briefly, or mixes them up.',
         'change':    'The network was still changing its mind when training ended: it was too '
+                     'short. Raise epochs.',
+        'weight':    'The network was still far from most labels when training ended: it was too '
                      'short. Raise epochs.',
         'counted':   'Hardly any label is surely wrong; the list is about as long as it would be '
                      'if all were right.'}

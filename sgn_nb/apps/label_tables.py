@@ -9,14 +9,15 @@ __all__ = ['REVIEW', 'NONE_FITS', 'Listing', 'listing', 'corrected_table', 'writ
 
 # %% ../../nbs/api/apps/03_label_tables.ipynb #6a351eaa
 import csv
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 import numpy as np
 import pandas as pd
-from .label_report import DECISIONS
+from .label_report import CONFIRMED, DECISIONS
 from ..base.errors import raise_listing
+from ..reading.layouts import most_votes
 
 # %% ../../nbs/api/apps/03_label_tables.ipynb #92e4ddf7
 class Listing(NamedTuple):
@@ -31,6 +32,15 @@ class Listing(NamedTuple):
         "The values of a column, as text."
         k = self.columns.index(name)
         return [row[k] for row in self.rows]
+
+    @property
+    def together(self):
+        "Of each example, its row and all others of its file that are no examples: lists `[N]`."
+        files = [file.strip() for file in self.column(self.file)]
+        others,own = defaultdict(list),set(self.lines)
+        for line,file in enumerate(files):
+            if line not in own: others[file].append(line)
+        return [[line, *others[files[line]]] for line in self.lines]
 
 def listing(
     report:pd.DataFrame,  # of `label_report`
@@ -48,8 +58,10 @@ def corrected_table(
     "The table with each issue replaced by its suggestion; all else as it was."
     rows = [list(row) for row in table.rows]
     k = table.columns.index(table.label)
+    together = table.together
     changed = report[report.corrected_label!=report.given_label]
-    for r in changed.itertuples(): rows[table.lines[r.Index]][k] = str(r.corrected_label)
+    for r in changed.itertuples():
+        for line in together[r.Index]: rows[line][k] = str(r.corrected_label)
     return rows
 
 def write_rows(
@@ -78,13 +90,15 @@ def reviewed_table(
     own = [k for k,c in enumerate(table.columns) if c not in REVIEW]
     label = table.columns.index(table.label)
     earlier = [table.column(c) if c in table.columns else None for c in REVIEW]
+    said = {l: answers[lines[0]] for lines in table.together if lines[0] in answers for l in lines}
     rows = []
     for line,row in enumerate(table.rows):
         before = [values[line] if values else '' for values in earlier]
         given,suggested,decision = before
         now = list(row)
-        if line in answers:
-            decision,now[label],suggested = answers[line]
+        if line in said:
+            decision,judged,suggested = said[line]
+            if decision in CONFIRMED: now[label] = judged
         rows.append([*(now[k] for k in own), given or row[label], suggested, decision])
     return [*(table.columns[k] for k in own), *REVIEW],rows
 
@@ -124,7 +138,10 @@ def labels_before(
     "What the labels were before anybody looked."
     now = table.column(table.label)
     first = table.column('given_label') if 'given_label' in table.columns else now
-    return [(first[line] or now[line]).strip() for line in table.lines]
+    before = [(a or b).strip() for a,b in zip(first, now)]
+    files = table.column(table.file)
+    votes = [[before[line] for line in lines] for lines in table.together]
+    return [most_votes(files[line], said) for line,said in zip(table.lines, votes)]
 
 # %% ../../nbs/api/apps/03_label_tables.ipynb #9a37f48d
 NONE_FITS = '(no class fits)'

@@ -7,18 +7,20 @@ __all__ = ['CIFAR10_NAMES', 'count_rows', 'Folder', 'read_folder', 'image_folder
 
 # %% ../../nbs/api/data/03_folder.ipynb #a8296442
 import os
+import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 import torch
+from torch import Tensor
 from ..base.errors import lookup, raise_listing
 from .examples import Data, Examples, from_arrays
 from .noise import ASYM_MAPS
 from .pixels import copies, look, read_images
 from ..reading.labels import doubts, in_order, unify
-from ..reading.layouts import (FILE, LABEL, LABELS, SPLIT, Roles, find_roles, find_table,
+from ..reading.layouts import (FILE, FOLDERS, LABEL, LABELS, SPLIT, Roles, find_roles, find_table,
                                     most_votes, people_column, read_layout)
 from ..reading.names import files_below, is_image, match_names, raise_missing, raise_several
 from ..reading.tables import TextTable, write_table
@@ -32,6 +34,7 @@ class _Rows(NamedTuple):
     given:list     # labels, '' where there is none `[n]`
     true:list      # true labels, or the given ones `[n]`
     splits:list    # 'train', 'val' or 'test' `[n]`
+    votes:list     # labels that people gave, or `None` where one row is all there is `[n]`
 
     def only(self, keep):
         "Some of them, by their places."
@@ -62,8 +65,10 @@ def _find_files(rows, folder, files, table, skipped, notes):
     missing = {k: 'is missing' for k,p in enumerate(found.paths) if p is None and k not in several}
     if found.loose:
         name,path = next(iter(found.loose.items()))
+        is_same = unicodedata.normalize('NFC', name)==unicodedata.normalize('NFC', path)
+        unseen = ', whose accents are composed in another way' if is_same else ''
         notes.append(f'{len(found.loose):,} files are spelled differently in {table}: '
-                     f'{name!r} is read as {path}')
+                     f'{name!r} is read as {path}{unseen}')
     if not skipped.skip_bad:
         raise_several(found.several, table)
         free = files.difference(found.paths)
@@ -75,14 +80,16 @@ def _find_files(rows, folder, files, table, skipped, notes):
 def _check_unlisted(folder, files, paths, table, unlisted, skipped):
     "Every image that is there is listed, or need not be."
     lookup('choice for unlisted', unlisted, ('error', 'ignore'))
-    extra = sorted(f for f in files.difference(paths) if is_image(f))
+    extra = sorted(f for f in files.difference(paths, table.without) if is_image(f))
     if extra:
         listed = {os.path.realpath(folder/p) for p in paths}
         extra = [f for f in extra if os.path.realpath(folder/f) not in listed]
     if unlisted=='ignore' or skipped.skip_bad:
-        skipped.extend((f, f'is not listed in {table}') for f in extra)
+        skipped.extend((f, f'is not listed in {table.name}') for f in extra)
         return
-    raise_listing(f"{len(extra):,} images in {folder.name} that {table} does not list "
+    fault = f'that {table.name} does not list'
+    if table.name==FOLDERS: fault = 'that lie in no folder of a class'
+    raise_listing(f"{len(extra):,} images in {folder.name} {fault} "
                   "(unlisted='ignore', or --unlisted ignore, leaves them out)", extra)
 
 # %% ../../nbs/api/data/03_folder.ipynb #cb4bcc47
@@ -114,8 +121,22 @@ def _by_votes(rows, places, people, notes):
     notes.append(f'{len(rows.paths):,} rows are votes on {len(places):,} images '
                  f'(column {people!r}): the label is what most say, and all agree on {agree:,}')
     once = rows.only([ks[0] for ks in places])
+    votes = [[rows.given[k] for k in ks] for ks in places]
     is_same = rows.given==rows.true
-    return once._replace(given=given, true=given if is_same else once.true)
+    return once._replace(given=given, true=given if is_same else once.true, votes=votes)
+
+def _count_votes(rows, classes, notes):
+    "How many people gave each class `[n, K]`; `None` where nobody voted."
+    if not any(rows.votes): return None
+    number = {c: k for k,c in enumerate(classes)}
+    counts,others = torch.zeros(len(rows.votes), len(classes)),Counter()
+    for row,labels in enumerate(rows.votes):
+        for label,n in Counter(labels).items():
+            if label in number: counts[row, number[label]] = n
+            elif label: others[label] += n
+    if others: notes.append('labels that most people gave to no image are no classes: '
+                            + _some([f'{label} ({n})' for label,n in others.items()]))
+    return counts
 
 # %% ../../nbs/api/data/03_folder.ipynb #e2d8a4c5
 def count_rows(
@@ -172,6 +193,8 @@ class Folder:
     skipped:list     # pairs of a file and why it was left out
     conflicts:list   # groups of equal training images with different labels: pairs of file and label
     notes:list       # what was found and done, in sentences
+    x:Tensor         # training and validation images, in this order `[N, 3, H, W]`
+    votes:Tensor|None=None   # how many people gave each class to them `[N, K]`
 
     @property
     def summary(self):
@@ -231,8 +254,9 @@ def read_folder(
     data = replace(data, train=replace(data.train, group=torch.tensor(groups[:len(data.train)])))
     conflicts = _look(data, rows, groups, notes)
     n = len(data.train) + (len(data.val) if data.val else 0)
+    votes = _count_votes(rows.only(range(n)), data.classes, notes)
     return Folder(data, table, roles, rows.numbers[:n], rows.names[:n], list(skipped), conflicts,
-                  notes)
+                  notes, images.x[:n], votes)
 
 def image_folder(
     path,            # as for `read_folder`, which has these options and more
@@ -257,9 +281,11 @@ def _read_rows(table, roles, folder, files, unlabelled, unlisted, skipped, notes
     given = ['' if l in none else l for l in given]
     true = ['' if l in none else l for l in true]
     names = table[roles.file]
-    rows = _Rows([*range(len(names))], names, names, given, true, roles.splits)
+    n = len(names)
+    rows = _Rows([*range(n)], names, names, given, true, roles.splits, [None]*n)
     rows = _find_files(rows, folder, files, table.name, skipped, notes)
-    _check_unlisted(folder, files, rows.paths, table.name, unlisted, skipped)
+    skipped.extend((f, 'is a test image without a class') for f in sorted(table.without))
+    _check_unlisted(folder, files, rows.paths, table, unlisted, skipped)
     rows = _once(rows, people_column(table), table.name, skipped, notes)
     return _labelled(rows, roles, table.name, none, skipped)
 
@@ -303,15 +329,14 @@ def _data(rows, x, roles, classes, table, fields):
     names = _class_names(_labels_of(rows), classes, table)
     number = {c: k for k,c in enumerate(names)}
     def ids(labels): return torch.tensor([number[l] for l in labels])
-    given = [g if s!='test' else t for g,t,s in zip(rows.given, rows.true, rows.splits)]
-    y,true = ids(given),ids(rows.true)
     n,m = rows.splits.count('train'),rows.splits.count('val')
-    arrays = {'x': x[:n], 'y': y[:n], 'true': true[:n] if roles.clean else None}
-    if n+m<len(y): arrays |= {'x_test': x[n+m:], 'y_test': true[n+m:]}
+    y,true = ids(rows.given[:n+m]),ids(rows.true)
+    seen = Examples(x[:n+m], y, true[:n+m] if roles.clean else None)
+    train,val = seen[:n],seen[n:] if m else None
+    tested = {'x_test': x[n+m:], 'y_test': true[n+m:]} if n+m<len(x) else {}
     fields = {'asym_map': _asym_map(names), 'classes': names} | fields
-    data = from_arrays(**arrays, **fields)
-    if not m: return data
-    return replace(data, val=Examples(x[n:n+m], y[n:n+m], true[n:n+m] if roles.clean else None))
+    data = from_arrays(train.x, train.y, true=train.true, **tested, **fields)
+    return replace(data, val=val)
 
 def _labels_of(rows):
     trained = {g for g,s in zip(rows.given, rows.splits) if s!='test'}

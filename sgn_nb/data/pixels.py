@@ -9,9 +9,11 @@ __all__ = ['ASPECTS', 'BACKGROUNDS', 'REST', 'View', 'Facts', 'decode', 'map_in_
 # %% ../../nbs/api/data/02_pixels.ipynb #d93bd40e
 import json
 import os
+import struct
 import threading
 import time
 import warnings
+import zlib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -127,11 +129,14 @@ def _from_transparent(im, view, facts):
     least,most = alpha.getextrema()
     if least==255 or most==0: return rgba.convert('RGB'),facts
     grey = np.asarray(rgba.convert('L'), np.float32)
-    share = np.asarray(alpha, np.float32)/255
-    contrast = tuple(float((grey*share + b*(1-share)).std()) for b in BACKGROUNDS)
+    contrast = _contrast(grey, np.asarray(alpha, np.float32)/255)
     ground = Image.new('RGBA', rgba.size, (view.background,)*3 + (255,))
     shown = Image.alpha_composite(ground, rgba).convert('RGB')
     return shown,facts._replace(contrast=contrast)
+
+def _contrast(grey, share):
+    "Deviation of what is seen on each background, of grey `[H, W]` 0..255 and opacity 0..1."
+    return tuple(float((grey*share + b*(1-share)).std()) for b in BACKGROUNDS)
 
 # %% ../../nbs/api/data/02_pixels.ipynb #81adcaf8
 def _is_deep(im, blob):
@@ -145,26 +150,40 @@ def _is_deep(im, blob):
 def _from_deep(im, blob, view, facts):
     "Samples from `low` to `high` as bytes, and their range."
     from PIL import Image
-    a = _samples(im, blob)
-    if not np.isfinite(a).all(): raise ValueError('holds values that are no numbers')
-    colours = a[..., :-1] if a.shape[-1] in (2, 4) else a
-    facts = facts._replace(deep=(float(colours.min()), float(colours.max())))
+    colours,share = _samples(im, blob)
+    if not np.isfinite(colours).all(): raise ValueError('holds values that are no numbers')
+    low,high = float(colours.min()),float(colours.max())
+    facts = facts._replace(deep=(low, high))
     if view.low is None:
         raise ValueError('its pixels are not bytes, and nobody said which range of them to show')
     span = max(view.high-view.low, 1e-30)
     shown = ((colours-view.low)/span).clip(0, 1)*255
-    if colours is not a:
-        share = a[..., -1:]/65535
+    if share is not None:
+        grey = colours.mean(2)*255/max(high, 1)      # the folder's range is not known yet
+        facts = facts._replace(contrast=_contrast(grey, share[..., 0]))
         shown = shown*share + view.background*(1-share)
-    grey = np.broadcast_to(shown.round().astype(np.uint8), (*a.shape[:2], 3))
-    return Image.fromarray(np.ascontiguousarray(grey)),facts
+    rgb = np.broadcast_to(shown.round().astype(np.uint8), (*shown.shape[:2], 3))
+    return Image.fromarray(np.ascontiguousarray(rgb)),facts
 
 def _samples(im, blob):
-    "All bits of a deep image: array `[H, W, 1..4]`, float64."
+    "All bits of a deep image: `[H, W, 1 or 3]`, and opacity `[H, W, 1]`, 0..1, where it varies."
     if im.mode[0] in 'IF': a = np.asarray(im)
+    elif im.format=='PNG' and blob[25]==4: a = _deep_grey(blob)   # Pillow says LA, or RGBA
     else: a = _deep_colours(blob)
     a = a.astype(np.float64)
-    return a if a.ndim==3 else a[..., None]
+    if a.ndim==2: return a[..., None],None
+    if a.shape[2] in (1, 3): return a,None
+    colours,share = a[..., :-1],a[..., -1:]/65535
+    shows = share.min()<1 and share.max()>0
+    return colours,share if shows else None
+
+def _deep_grey(blob):
+    "Grey with opacity has four bytes a pixel, as RGBA has: told so, Pillow keeps all of them."
+    head = b'IHDR' + blob[16:24] + bytes([8, 6]) + blob[26:29]
+    told = blob[:12] + head + struct.pack('>I', zlib.crc32(head)) + blob[33:]
+    from PIL import Image
+    with Image.open(BytesIO(told)) as im: a = np.asarray(im).astype(np.uint16)
+    return a[..., ::2]*256 + a[..., 1::2]
 
 def _deep_colours(blob):
     "Pillow keeps the upper byte of a colour; told the other order of bytes, it keeps the lower one."
@@ -179,7 +198,7 @@ def _half(blob, order):
         tiles = [(tile, tile[3] if isinstance(tile[3], str) else tile[3][0]) for tile in im.tile]
         if not tiles or not all(mode.startswith('RGB') and ';16' in mode for _,mode in tiles):
             raise ValueError(f'has more than 8 bits a sample in a way that is not known here (mode '
-                             f'{im.mode}): save it as RGB or as grey without transparency')
+                             f'{im.mode}): save it as a PNG')
         def told(tile, mode):
             mode = mode.split(';')[0] + ';16' + order
             args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
@@ -228,7 +247,7 @@ def decode_all(
     raise_bad(files, bad, skip_bad)
     good = [k for k in range(len(files)) if k not in bad]
     known = [(files[k], facts[k]) for k in good]
-    notes = _notes(known, view, size) + _said(said)
+    notes = _notes(known, view, size) + _squashed(sheet, again, facts) + _said(said)
     return Images(sheet.only(good), good, bad, notes)
 
 def raise_bad(
@@ -328,6 +347,7 @@ def _common_view(facts, view):
     if deep:
         low = min(seen[k].deep[0] for k in deep)
         high = max(seen[k].deep[1] for k in deep)
+        if low==high: low = min(0., low)             # ink of one shade: as bright as it is
         view = view._replace(low=low, high=high)
     if clear: view = view._replace(background=_background([seen[k].contrast for k in clear]))
     again = set(deep)
@@ -358,12 +378,21 @@ def _notes(facts, view, size):
     if size and view.aspect=='crop': notes += _crop_note(facts)
     return notes
 
+def _squashed(sheet, numbers, facts):
+    "A sentence where a few far brighter pixels leave little of the scale to all others."
+    deep = [k for k in numbers if isinstance(facts[k], Facts) and facts[k].deep]
+    n_values = len(np.unique(sheet.x[deep[:200]]))
+    if not deep or n_values>=64: return []
+    return [f'of these, {n_values} of 256 values are left: a few pixels are far from the rest, or '
+            'there are no more; images of 8 bits, scaled by yourself, are taken as they are']
+
 def _crop_note(facts):
     "How much the middle square leaves out."
-    lost = [1-min(f.size)/max(f.size) for _,f in facts if f.size[0]!=f.size[1]]
-    if not lost: return []
-    return [f'the middle square is taken of {len(lost):,} of {len(facts):,} images, which leaves out '
-            f'up to {max(lost):.0%} of a picture: --aspect pad, or --aspect squeeze, keeps all of it']
+    lost = [1-min(f.size)/max(f.size) for _,f in facts]
+    n_cut = sum(share>0 for share in lost)
+    if not n_cut: return []
+    return [f'the middle square is taken of {n_cut:,} of {len(facts):,} images, which leaves out '
+            f'up to {max(lost):.0%} of a picture: --aspect pad, or --aspect squeeze, keeps all']
 
 # %% ../../nbs/api/data/02_pixels.ipynb #f0f0109a
 def look(
@@ -480,7 +509,7 @@ def _decode_unchanged(folder, files, size, aspect, skip_bad, quick):
     return images
 
 # %% ../../nbs/api/data/02_pixels.ipynb #f4630e7b
-_DECODER = 2             # raised when the same file would give other pixels
+_DECODER = 3             # raised when the same file would give other pixels
 
 def _key(sure, size, aspect):
     "The name of decoded pixels: of which bytes, to which size, by which decoder."

@@ -67,6 +67,8 @@ def why_unreadable(
     if type(error).__name__.startswith('DecompressionBomb'): return _too_large(blob)
     if _ends_early(blob, kind, error): return f'ends early ({kind})'
     if type(error) is ValueError: return str(error)
+    if type(error).__name__=='UnidentifiedImageError':   # its words are an address in memory
+        return f'is damaged, or a {kind} of a kind that is not known here: save it as a PNG'
     return f'is a damaged {kind} ({str(error) or type(error).__name__})'
 
 def _unlike(kind, name):

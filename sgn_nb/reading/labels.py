@@ -7,6 +7,7 @@ __all__ = ['SPLITS', 'split_of', 'splits_of', 'is_none', 'number_of', 'unify', '
 
 # %% ../../nbs/api/reading/02_labels.ipynb #5b9ebcc1
 import re
+import shlex
 import unicodedata
 from collections import defaultdict
 from difflib import get_close_matches
@@ -117,12 +118,18 @@ def _essence(name):
     return re.sub(r'[\s_\-.]+', '', text) or text
 
 def _nothing(counts):
-    numbers = [number_of(n) for n in counts]
-    signs = any(n is not None and n<0 and n!=-1 for n in numbers) or set(counts)<={'-1', '1', '0'}
-    none = [n for n in counts if is_none(n) and not (n=='-1' and signs)]
-    if none: return (f'these classes may mean that there is no label: '
-                     f'{_some([f"{n} ({counts[n]})" for n in none])}; if so, leave them out with '
-                     f'--unlabelled {",".join(none)}')
+    none = [n for n in counts if is_none(n)]
+    if '-1' in none and _has_signs(counts): none.remove('-1')
+    if not none: return None
+    sizes = [f'{n} ({counts[n]})' for n in none]
+    words = shlex.quote(','.join(none))              # =: what begins with - is no option
+    return (f'these classes may mean that there is no label: {_some(sizes)}; if so, leave them '
+            f'out with --unlabelled={words}')
+
+def _has_signs(names):
+    "Are numbers below 0 nothing unusual here, so that -1 may be one of them?"
+    if set(names)<={'-1', '1', '0'}: return True
+    return any(n<-1 or -1<n<0 for n in map(number_of, names) if n is not None)
 
 def _composed(names):
     whole = set(names)

@@ -27,12 +27,13 @@ def class_folders(
     levels = _levels([Path(f).parts[:-1] for f in images])
     splits = next((level for level in levels if all(split_of(n or '-') for n in level)), None)
     rest = [level for level in levels if level is not splits]
-    if splits: rest,images,splits = _labelled(rest, images, splits)
+    extra = []
+    if splits: rest,images,splits,extra = _labelled(rest, images, splits)
     columns = {'file': images} | ({'split': splits} if splits else {})
     if not rest: return None
-    if len(rest)==1: return TextTable(columns | {'label': rest[0]}, name, _folder_note(rest[0]))
-    columns |= {f'folder {k+1}': level for k,level in enumerate(rest)}
-    return TextTable(columns, name)
+    names = ['label'] if len(rest)==1 else [f'folder {k+1}' for k in range(len(rest))]
+    notes = _folder_notes(rest[0], extra) if len(rest)==1 else []
+    return TextTable(columns | dict(zip(names, rest)), name, notes, extra)
 
 def _levels(paths):
     "Columns of folder names; '' where a path is shorter. Levels that all paths share are dropped."
@@ -42,18 +43,24 @@ def _levels(paths):
     return [level for level in levels if len(set(level))>1]
 
 def _labelled(levels, images, splits):
-    "Without images that lie in a split's folder and in no class's."
+    "Without images that lie in a split's folder and in no class's; and those of a test split."
     keep = [k for k in range(len(images)) if not levels or levels[0][k]]
     rows = [[level[k] for k in keep] for level in levels]
-    return rows,[images[k] for k in keep],[splits[k] for k in keep]
+    others = sorted(set(range(len(images))).difference(keep))
+    extra = [images[k] for k in others if split_of(splits[k] or '-')=='test']
+    return rows,[images[k] for k in keep],[splits[k] for k in keep],extra
 
-def _folder_note(labels): return [f'{len(set(labels))} classes are taken from the names of folders']
+def _folder_notes(labels, extra):
+    notes = [f'{len(set(labels))} classes are taken from the names of folders']
+    if not extra: return notes
+    return [*notes, f'{len(extra):,} test images, such as {extra[0]}, are in no folder of a class '
+                    'and left out']
 
 # %% ../../nbs/api/reading/03_layouts.ipynb #6a3c9c2a
 LABELS = 'labels.csv'
 FOLDERS = 'folders'                    # in the place of a table's name: take classes from folders
 _HF = ('metadata.csv', 'metadata.jsonl')
-_TABLES = ('.csv', '.tsv', '.jsonl', '.ndjson', '.json', '.txt')
+_TABLES = ('.csv', '.tsv', '.jsonl', '.ndjson', '.json', '.txt', '.xlsx', '.xls', '.parquet')
 
 def find_table(
     folder,         # the folder of images
@@ -74,7 +81,10 @@ def read_layout(
 )->TextTable:
     "The table of a folder, or what its folders say; a `FileNotFoundError` where neither is there."
     folder = Path(folder)
-    def read(path): return read_table(path, encoding, delimiter, lambda text: text in files)
+    stems = {os.path.splitext(f)[0] for f in filter(is_image, files)}
+    numbered = {s for s in stems if any(map(str.isdigit, s))}      # file.jpg may be a header's word
+    def is_file(text): return text in files or text in numbered
+    def read(path): return read_table(path, encoding, delimiter, is_file)
     def is_there(name): return (folder/name).is_file() or Path(name).is_file()
     if labels==FOLDERS and not is_there(labels): return _need(class_folders(files), folder)
     if labels!=LABELS or is_there(labels): return read(find_table(folder, labels))
@@ -107,13 +117,15 @@ def _split_tables(folder, files, read):
 
 def _only_reading(folder, files, read):
     "The single table that names images of the folder, or folders as classes; but not both."
-    tables = {}
+    tables,faults = {},[]
     for file in sorted(f for f in files if not os.path.dirname(f) and _is_table(f)):
         try: table = read(folder/file)
-        except ValueError: continue
-        if _file_columns(table, folder, files): tables[file] = table
+        except ValueError as e: faults.append(str(e))
+        else:
+            if _file_columns(table, folder, files): tables[file] = table
     by_folder = class_folders(files)
     choices = [*tables, *([FOLDERS] if by_folder else [])]
+    if not choices and faults: raise ValueError(faults[0])
     if not choices:
         raise FileNotFoundError(
             f'no table {LABELS}, in {folder} or here, no other table that names its images, '
@@ -129,13 +141,15 @@ def _only_reading(folder, files, read):
 def _is_table(file): return file.lower().endswith(_TABLES) and file[0]!='.'
 
 def _file_columns(table, folder, files):
-    "Columns most of whose first values name images of the folder."
-    found = []
-    for column,values in table.items():
-        sample = [v for v in dict.fromkeys(values) if v.strip()][:50]
-        paths = match_names(folder, sample, files).paths if sample else []
-        if sum(p is not None and is_image(p) for p in paths)>len(sample)/2: found.append(column)
-    return found
+    "Columns most of whose first values name images of the folder; by their numbers if need be."
+    def found(by_number):
+        return [c for c,values in table.items() if _name_images(values, folder, files, by_number)]
+    return found(False) or found(True)
+
+def _name_images(values, folder, files, by_number):
+    sample = [v for v in dict.fromkeys(values) if v.strip()][:50]
+    paths = match_names(folder, sample, files, by_number).paths if sample else []
+    return sum(p is not None and is_image(p) for p in paths)>len(sample)/2
 
 # %% ../../nbs/api/reading/03_layouts.ipynb #2bd4463b
 class Roles(NamedTuple):
@@ -168,14 +182,17 @@ def find_roles(
     return Roles(file, label, clean, splits, notes)
 
 def _find_file(table, folder, files, wanted, notes):
-    found = _file_columns(table, folder, files) if wanted==FILE else []
-    if not found: return lookup(f'column of {table.name}', wanted, list(table))
+    if wanted!=FILE: return lookup(f'column of {table.name}', wanted, list(table))
+    found = _file_columns(table, folder, files)
+    if not found:
+        raise ValueError(f'no column of {table.name} names images of {Path(folder).name}: it has '
+                         f"{', '.join(table)} (--file-column says which)")
     if len(found)>1: _raise_choice(table, 'name images', found, '--file-column')
     notes.append(f'file names are taken from column {found[0]!r}')
     return found[0]
 
 def _raise_choice(table, what, columns, option):
-    ways = ' or '.join(f'{option} {c!r}' for c in columns)
+    ways = ' or '.join(f'{option} {c!r}' for c in [*columns][:8])
     raise ValueError(f'{len(columns)} columns of {table.name} {what}: choose {ways}')
 
 # %% ../../nbs/api/reading/03_layouts.ipynb #0a4aa3e4
@@ -206,8 +223,10 @@ def _named_splits(table, column):
 # %% ../../nbs/api/reading/03_layouts.ipynb #9afa41ec
 def _find_label(table, columns, wanted, notes):
     "The column that can be nothing else than the label."
-    known = [c for c in columns if c.casefold() in _LABEL_NAMES]
-    found = known if len(known)==1 else columns
+    found = [c for c in columns if c.casefold() in _LABEL_NAMES]
+    if len(found)!=1 and len(columns)>1:                              # classes have several images
+        found = [c for c in columns if 1<len(set(table[c]))<table.N]
+    elif len(found)!=1: found = columns
     if wanted==LABEL and len(found)==1:
         notes.append(f'labels are taken from column {found[0]!r}')
         return found[0]
@@ -221,6 +240,8 @@ def _find_label(table, columns, wanted, notes):
         names = {c: ', '.join(sorted(set(table[c]))[:4]) for c in folders}
         ways = ' or '.join(f"--label-column '{c}' ({n}, ...)" for c,n in names.items())
         raise ValueError(f'folders lie in folders, and either could be the class: choose {ways}')
+    if wanted==LABEL and len(found)>1:
+        _raise_choice(table, 'could be the label', found, '--label-column')
     return lookup(f'column of {table.name}', wanted, list(table))
 
 _BITS = {'0': 0, '1': 1, '0.0': 0, '1.0': 1, 'true': 1, 'false': 0}

@@ -7,11 +7,13 @@ __all__ = ['IMAGES', 'is_image', 'files_below', 'normal', 'Matches', 'match_name
 
 # %% ../../nbs/api/reading/01_names.ipynb #a7db1ad8
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 from ..base.errors import raise_listing
 
 # %% ../../nbs/api/reading/01_names.ipynb #2569b5b4
@@ -66,18 +68,33 @@ def _stem(path):
     stem,extension = os.path.splitext(path)
     return stem if extension in IMAGES else path
 
+def _unpadded(path):
+    "A path that ends with a number, without the zeros that a spreadsheet drops or adds to it."
+    folder,slash,last = path.rpartition('/')
+    number = re.fullmatch(r'0*(\d+?)(\.0+)?', _stem(last))
+    return f'{folder}{slash}{number[1]}' if number else None
+
 class _Index:
     "Images of a folder by each ending of their normal form, with extension and without."
     def __init__(self, folder, files):
-        self.whole,self.stems = defaultdict(list),defaultdict(list)
+        self.whole,self.stems,self.numbers = defaultdict(list),defaultdict(list),defaultdict(list)
         self.own = normal(folder.name)
         for f in files:
             for ending in _endings(normal(f)):
                 self.whole[ending].append(f)
                 self.stems[_stem(ending)].append(f)
+                self.numbers[_unpadded(ending)].append(f)
+        self.numbers.pop(None, None)
 
-    def find(self, name):
+    def find(self, name, by_number=True):
         "All files that a name might mean."
+        files = self._find(name)
+        if not files and '%' in name: files = self._find(unquote(name))
+        if files or not by_number: return files
+        numbers = [_unpadded(ending) for ending in _endings(normal(name))]
+        return next((self.numbers[n] for n in numbers if n in self.numbers), [])
+
+    def _find(self, name):
         path = normal(name)
         for ending in _endings(path):
             files = self.whole.get(ending)
@@ -105,6 +122,7 @@ def match_names(
     folder,   # the folder of images
     names,    # as a table spells them `[N]`
     files,    # that are in the folder, as paths below it
+    by_number:bool=True,  # may `7` be `007.png`?
 )->Matches:
     "The file of each name: exactly, or by the normal form."
     folder = Path(folder)
@@ -114,7 +132,7 @@ def match_names(
     if not unknown: return Matches([exact[n] for n in names], {}, {})
     free = filter(is_image, set(files).difference(exact.values()))
     index = _Index(folder, sorted(free))
-    found = {name: _different(folder, index.find(name)) for name in unknown}
+    found = {name: _different(folder, index.find(name, by_number)) for name in unknown}
     several = {name: paths for name,paths in found.items() if len(paths)>1}
     loose = _one_to_one({name: paths[0] for name,paths in found.items() if len(paths)==1})
     return Matches([exact[n] or loose.get(n) for n in names], loose, several)

@@ -112,15 +112,18 @@ def as_delimiter(
     raise ValueError(f"delimiter must be one character, or {', '.join(names)}, got {text!r}")
 
 # %% ../../nbs/api/reading/00_tables.ipynb #943b58b9
+_JSON = '.json', '.jsonl', '.ndjson'
+
 class TextTable(dict):
     "Columns of text by their names, all of one length."
     def __init__(self,
         columns,   # name -> values `[N]`
         name='',   # of the file
         notes=(),  # what was done to it, in sentences
+        without=(),  # files that it has no rows for on purpose
     ):
         super().__init__(columns)
-        self.name,self.notes = name,list(notes)
+        self.name,self.notes,self.without = name,list(notes),set(without)
 
     @property
     def N(self): return len(next(iter(self.values()), ()))
@@ -133,7 +136,7 @@ def read_table(
 )->TextTable:            # column name -> its values as text, `[N]`
     "A table of any dialect as columns of text."
     name,text = Path(path).name,read_text(path, encoding)
-    if Path(path).suffix.lower() in ('.json', '.jsonl', '.ndjson'): return _from_json(text, name)
+    if Path(path).suffix.lower() in _JSON: return _from_json(text, name, is_file)
     given = as_delimiter(delimiter)
     d = given or find_delimiter(text, name)
     if text.startswith('sep='): text = text.partition('\n')[2]
@@ -185,22 +188,34 @@ def _columns(header, rows, name):
     return columns
 
 # %% ../../nbs/api/reading/00_tables.ipynb #17a15137
-def _from_json(text, name):
-    "A table of records, one a line or in a list; or of a mapping from files to labels."
+def _from_json(text, name, is_file=None):
+    "A table of records, one a line or in a list; or of a mapping."
     try: content = json.loads(text)
     except ValueError:
         lines = [l for l in text.splitlines() if l.strip()]
         try: content = [json.loads(l) for l in lines]
         except ValueError as e: raise ValueError(f'{name} is no JSON ({e})') from e
-    if isinstance(content, dict) and not any(isinstance(v, (dict, list)) for v in content.values()):
-        is_map = len(content)>2
-        content = [{'file': f, 'label': l} for f,l in content.items()] if is_map else [content]
+    if isinstance(content, dict): content = _records(content, is_file)
     is_right = isinstance(content, list) and all(isinstance(r, dict) for r in content)
     if not content or not is_right:
         raise ValueError(f'{name} must hold a record such as {{"file": "1.jpg", "label": "cat"}} '
                          'for each image, one a line or in a list')
     names = dict.fromkeys(c for r in content for c in r)
     return TextTable({c: [_cell(r.get(c)) for r in content] for c in names}, name)
+
+def _records(content, is_file):
+    "A mapping as a list of records: of files to labels, labels to files, columns to values."
+    values = list(content.values())
+    if not any(isinstance(v, (dict, list)) for v in values):
+        if len(content)<3: return [content]
+        return [{'file': f, 'label': l} for f,l in content.items()]
+    if all(isinstance(v, dict) for v in values): values = [list(v.values()) for v in values]
+    if not all(isinstance(v, list) for v in values): return [content]
+    files = [file for v in values for file in v]
+    if is_file and all(isinstance(f, str) and is_file(f) for f in files):
+        return [{'file': f, 'label': l} for l,v in zip(content, values) for f in v]
+    if len(set(map(len, values)))>1: return []
+    return [dict(zip(content, row)) for row in zip(*values)]
 
 def _cell(value):
     "A value as a CSV would have it."
