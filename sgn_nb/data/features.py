@@ -390,7 +390,8 @@ def _splits(data):
 def _with_rows(data, rows):
     "The same examples with rows of features in the place of inputs; `rows` by split."
     parts = {name: replace(part, x=rows[name]) for name,part in _splits(data).items()}
-    std,mean = torch.std_mean(rows['train'], 0)
+    x = rows['train']
+    std,mean = torch.std_mean(x, 0, correction=min(1, len(x)-1))
     return replace(data, **parts, mean=mean, std=torch.where(std>0, std, 1.))
 
 def features(
