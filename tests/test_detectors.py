@@ -58,9 +58,14 @@ def small(monkeypatch, tmp_path):
             'folder': lambda column: data, 'rows': lambda: x, 'cases': lambda: iter(todo),
             'look_seconds': lambda: .5, 'look_flops': lambda: 7, 'RUNS': tmp_path/'runs',
             'RECORDS': tmp_path/'detectors.jsonl',
-            'cleanlab_figures': lambda labels, wrong: {}}.items():
+            'check_extras': lambda: None, 'cleanlab_figures': lambda labels, wrong: {}}.items():
         monkeypatch.setattr(tool, name, value)
     return tmp_path
+
+def test_says_what_is_missing(monkeypatch):
+    "An extra that is not installed is named before anything is trained."
+    monkeypatch.setattr(tool, 'find_spec', lambda name: None if name == 'cleanlab' else name)
+    with pytest.raises(ImportError, match=r'cleanlab is needed: .*sgn_nb\[bench\]'): tool.main()
 
 def test_goes_on(small, monkeypatch):
     "A case is measured once; what was trained and not scored is only scored."

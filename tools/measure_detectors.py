@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from functools import cache, partial
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -236,8 +237,15 @@ def recorded():
     "Id -> line of what is measured already."
     return {line['id']: line for line in (read_lines(RECORDS) if RECORDS.exists() else [])}
 
+def check_extras():
+    "What is missing is said now, and not after a training."
+    for module, extra in (('cleanlab', 'bench'), ('timm', 'features')):
+        if find_spec(module) is None:
+            raise ImportError(f"{module} is needed: pip install 'sgn_nb[{extra}]'")
+
 def main(pattern='*'):
     "Measure what has no line yet; a training that was killed after its end is only scored."
+    check_extras()
     lines = recorded()
     for case in cases():
         if case.name in lines or not fnmatch(case.name, pattern): continue
