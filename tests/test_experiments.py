@@ -123,6 +123,26 @@ def test_the_ablation_on_photographs():
     assert Counter(noise_name(s) for s in shared) == {'sym-0.4': 3, 'asym-0.4': 3, 'worst': 3}
     assert all(switches(s) == (True, True) for s in shared)
 
+def test_the_ablation_on_features():
+    "Three trainings on four kinds of labels, five seeds; the whole of SGN is the table's own run."
+    all12, ablation = ids_of('features_table1'), plans_of('features_table4')
+    def switches(s): return s.settings['reweight'], s.settings['correct']
+    trainings = Counter((noise_name(p.spec), switches(p.spec)) for p in ablation)
+    kinds = 'sym-0.4', 'asym-0.4', 'random1', 'worst'
+    assert set(trainings) == set(product(kinds, [(False, False), (True, False), (True, True)]))
+    assert set(trainings.values()) == {5}
+    whole = {p.id for p in ablation if switches(p.spec) == (True, True)}
+    assert whole == {p.id for p in ablation} & all12
+
+def test_rates_on_features_are_tried_fairly():
+    "As many trials for every method, on labels of all four kinds, with a seed of no table."
+    specs = [p.spec for p in plans_of('features_rates')]
+    trials = Counter((s.method, noise_name(s)) for s in specs)
+    kinds = 'none', 'sym-0.4', 'worst', 'aggregate'
+    assert set(trials) == set(product(PAPER_METHODS, kinds))
+    assert set(trials.values()) == {3}
+    assert not {s.seed for s in specs} & {p.spec.seed for p in plans_of('features_table1')}
+
 def test_records_on_photographs_are_those_of_the_grids():
     "Nothing lies in their folders that no file asks for."
     assert recorded('cifar_cpu') <= ids_of('cifar_cpu') | ids_of('cifar_cpu_table4')
@@ -131,7 +151,7 @@ def test_records_on_photographs_are_those_of_the_grids():
 def test_ids_follow_from_specs():
     """The id of every committed record is what its spec says today: a run that is on record is
     found again."""
-    files = [p for p in (ROOT/'records').glob('*.jsonl') if p.stem not in ('labels', 'warnings')]
+    files = [p for p in (ROOT/'records').glob('*.jsonl') if p.stem not in ('labels', 'warnings', 'detectors')]
     records = [r for p in files for r in load_records(p)]
     assert len(records) > 800
     wrong = [r.id for r in records if spec_id(r.spec) != r.id]

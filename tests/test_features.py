@@ -1,6 +1,7 @@
 """Features of a frozen network are computed once, whoever is killed or comes second, and where
 there is no network."""
 import csv
+import json
 import socket
 import sys
 from importlib.util import find_spec
@@ -140,3 +141,33 @@ def test_grid(photos, tmp_path):
     assert len(list((tmp_path/'cache'/'features').glob('*.npy'))) == 1
     probe, = select(records, noise='none', net='linear', method='ce')
     assert probe.accuracy('val', 'net') > .7
+
+COMMANDS = '''
+import socket
+from sgn_nb.apps.cli import main_report, main_train
+def refuse(*args, **kwargs): raise OSError('there is no network')
+socket.socket.connect = refuse
+common = '--feature-size 32 --epochs 3 --device cpu'.split()
+main_train(['--dataset', 'photos', '--features', 'auto', '--clean-column', 'label', *common])
+main_report(['photos', *common])
+main_report(['photos', '--features', 'none', '--out', 'scratch', *common])
+'''
+
+@wheel
+def test_commands(photos, tmp_path):
+    """Without a network, a training and a report use what is installed, say so in a line, and keep
+    what looked in the record and in the model."""
+    from sgn_nb.apps.classifier import SGNClassifier
+    env = {'SGN_CACHE': str(tmp_path/'cache')}
+    output = run(sys.executable, '-c', COMMANDS, cwd=tmp_path, **env).stdout
+    reason = 'Features: effnet-lite0, since 40 images are fewer than 20,000'
+    assert output.count(reason) == 2 and output.count('Features: none, as asked for') == 1
+    assert 'The network was mlp on features of effnet-lite0' in output
+    record, = load_records(tmp_path/'runs')
+    assert (record.spec.features, record.spec.feature_size, record.spec.net) == ('effnet-lite0', 32, 'mlp')
+    facts = json.loads((tmp_path/'label_report/report.json').read_text())
+    assert (facts['network'], facts['features']) == ('mlp', 'effnet-lite0')
+    clf = SGNClassifier.load(tmp_path/'label_report/model.safetensors')
+    picture = np.array(Image.open(photos/'01.png'))
+    assert clf.predict(picture[None])[0] in ('day', 'night')
+    assert json.loads((tmp_path/'scratch/report.json').read_text())['features'] == ''

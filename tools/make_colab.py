@@ -8,7 +8,8 @@ from configparser import ConfigParser
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = {'api': 'lessons,export,real,search'}  # of the package, for the notebooks of a folder
+EXTRAS = {'api': 'lessons,export,real,search',  # of the package, for a folder or a notebook
+          'guides/04_few_images.ipynb': 'lessons,features'}
 BADGE = '[![Open in Colab]'
 ON_COLAB = '  # on Colab'
 
@@ -40,7 +41,8 @@ def cells(name, cfg):
     # The whole repository, since notebooks read records and stored values that no wheel holds.
     # A restart keeps the clone and what is installed; an installation that fails keeps neither.
     clone = f'/content/{repo}'
-    extras = EXTRAS.get(PurePosixPath(name).parts[0], 'lessons')
+    of_folder = EXTRAS.get(PurePosixPath(name).parts[0], 'lessons')
+    extras = EXTRAS.get(name, of_folder)
     set_up = f'''#| hide
 #| eval: false
 if 'google.colab' in str(get_ipython()):{ON_COLAB}

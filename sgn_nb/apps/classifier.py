@@ -28,6 +28,7 @@ from ..base.parallel import adapt_threads, keep_threads
 from ..training.checkpoint import Checkpoint
 from ..data.batches import evaluation_batches, sample_inputs
 from ..data.examples import Data, Examples, Rows, from_arrays, split
+from ..data.features import SIZE, choose_features, features as look, is_rows
 from ..data.pixels import copies
 from ..experiments.plans import make_plan
 from ..base.files import atomic_write, content_hash
@@ -126,8 +127,7 @@ RECIPES = {
     'digits':   {},                          # and all images of less than 16 pixels
     'images':   dict(net='fast_cnn', epochs=60, batch=125, lr=.2, schedule='linear',
                      pad=2, flip=True),
-    'features': dict(net='mlp', pad=0),
-}
+    'features': dict(net='mlp', pad=0),}
 
 def recipe(
     data,           # `Data`
@@ -185,7 +185,9 @@ class SGNClassifier(ClassifierMixin, BaseEstimator):
         lr=None,              # base learning rate; the recipe's, or less where batches are smaller
         schedule='linear',    # of the learning rate: `linear`, since the last epoch is what counts, or `constant`
         pad=None,             # shift images by up to so many pixels; the recipe's unless given
-        flip=None,            # mirror half of the images? the recipe says yes from 16 pixels on
+        flip=None,            # mirror half of the images? the recipe says yes from 16 pixels on, no on features
+        features=None,        # the frozen network that looks at images first: a name (`effnet-lite0`, `timm:NAME`, `torchvision:NAME`), an `nn.Module`; `auto`: by number and by what is installed; None: from scratch
+        feature_size=SIZE,    # pixels that it sees of an image
         precision=None,       # of the network in training: `fp32`, `bf16`, `fp16`; bf16 for images where the device has it
         device='auto',        # `auto`, `cpu` or `cuda`
         val_share=0.,         # share of the examples that is not trained on, for the label report to check itself by, [0, 1)
@@ -202,6 +204,7 @@ class SGNClassifier(ClassifierMixin, BaseEstimator):
         self.lr = lr
         self.schedule = schedule
         self.pad,self.flip = pad,flip
+        self.features,self.feature_size = features,feature_size
         self.precision,self.device = precision,device
         self.val_share = val_share
         self.checkpoint,self.warm_start = checkpoint,warm_start
@@ -214,7 +217,7 @@ def _inputs(self:SGNClassifier, X, y=None, fitting=False):
     "X as a tensor: images, or features in double precision; and y, where it is checked with X."
     if isinstance(X, Tensor): X = X.detach().cpu()
     dims = X.ndim if hasattr(X, 'ndim') else np.asarray(X).ndim
-    if dims<3: x = self._features(X, y, fitting)
+    if dims<3: x = self._table(X, y, fitting)
     else:
         x = as_images(X)
         if fitting:
@@ -227,7 +230,7 @@ def _inputs(self:SGNClassifier, X, y=None, fitting=False):
     return x
 
 @patch
-def _features(self:SGNClassifier, X, y, fitting):
+def _table(self:SGNClassifier, X, y, fitting):
     "A table that scikit-learn finds in order."
     if isinstance(X, Tensor): X = X.numpy()
     if fitting: X,_ = validate_data(self, X, y, dtype=np.float64, reset=True)
@@ -249,8 +252,9 @@ def _check_as_in_fit(self:SGNClassifier, x):
 @patch
 def _data(self:SGNClassifier, x, y, fitting=False):
     "Inputs and class ids as `Data`, with the normalisation of the training set."
-    if fitting: self.mean_,self.std_ = _mean_std(x)
     K = len(self.classes_)
+    if self.backbone_ is not None: x = self._look(x, fitting)
+    if fitting: self.mean_,self.std_ = _mean_std(x)
     if x.dim()==4:
         images = Examples(x, y)
         return Data('arrays', K, images, mean=self.mean_, std=self.std_)
@@ -258,6 +262,7 @@ def _data(self:SGNClassifier, x, y, fitting=False):
     n = z.shape[1]
     rows = Examples(z.float() if fitting else z, y)
     return Data('arrays', K, rows, mean=torch.zeros(n), std=torch.ones(n))
+
 
 def _mean_std(x):
     "Of each channel, bytes counted as 0..1, or of each feature; constant ones get std 1."
@@ -270,6 +275,26 @@ def _mean_std(x):
     varies = std>1e-12*mean.abs()                   # more than rounding leaves of a constant
     std = torch.where(varies, std, 1.)
     return (mean.float(),std.float()) if is_image else (mean,std)
+
+# %% ../../nbs/api/apps/00_classifier.ipynb #e7f153fc
+@patch
+def _choose_backbone(self:SGNClassifier, x):
+    "`backbone_`, None where there is none, and the reason."
+    if is_rows(self.features):
+        raise ValueError('features must be a frozen network or its name; rows of features of your '
+                         'own are a table, and take the place of X')
+    images = Data('arrays', len(self.classes_), Examples(x, torch.zeros(len(x)).long()))
+    moves = bool(self.pad or self.flip)
+    chosen = choose_features(images, self.features, self.net, moves)
+    self.backbone_,self.features_reason_ = chosen
+    if self.verbose and self.features is not None: print(self.features_reason_)
+
+@patch
+def _look(self:SGNClassifier, x, fitting):
+    "Features of images; those of a fit are kept in the cache."
+    images = from_arrays(x, [0]*len(x), K=len(self.classes_))
+    seen = look(images, self.backbone_, self.feature_size, device=self.device, keep=fitting)
+    return seen.train.x
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #d0abfb62
 @patch
@@ -294,6 +319,8 @@ def _plan(self:SGNClassifier, data, seed):
     usual |= {'batch': batch, 'lr': lr, 'epochs': epochs}
     settings = method_class(self.method).photo_settings if photos else {}
     settings = settings | (self.settings or {})
+    if isinstance(self.backbone_, str):
+        usual |= {'features': self.backbone_, 'feature_size': self.feature_size}
     spec = Spec(dataset=data.name, noise='none', method=self.method, settings=settings,
                 val_share=self.val_share, seed=seed, **usual | choices)
     return make_plan(spec, steps)
@@ -304,10 +331,10 @@ def _make_net(self:SGNClassifier, name, data=None):
     is_named = self.net is None or isinstance(self.net, str)
     if is_named:
         images = sample_inputs(data) if data and looks_at_images(name) else None
-        return net_maker(name, self.shape_, images)
+        return net_maker(name, self.seen_, images)
     if not isinstance(self.net, nn.Module): return self.net
     backbone = copy.deepcopy(self.net).cpu().eval()
-    with torch.no_grad(): shape = backbone(torch.zeros(2, *self.shape_)).shape
+    with torch.no_grad(): shape = backbone(torch.zeros(2, *self.seen_)).shape
     if len(shape)!=2:
         raise ValueError('net must turn inputs into features [b, n], got an output of shape '
                          f'{list(shape)}: end it with a pooling and nn.Flatten()')
@@ -333,12 +360,18 @@ def fit(self:SGNClassifier,
     if y is None:
         raise ValueError('SGNClassifier requires y to be passed, but the target y is None')
     is_warm = self.warm_start and hasattr(self, 'method_')
-    last_fit = (self.classes_, self.shape_, self.method_) if is_warm else None
+    last_fit = (self.classes_, self.seen_, self.method_) if is_warm else None
     y = label_array(y)
     x = self._inputs(X, y, fitting=True)
     self.classes_,ids = as_labels(y)
     if shares is not None: shares = _check_shares(shares, len(ids), len(self.classes_))
-    self._train(self._data(x, ids, fitting=True), last_fit, held_out, shares)
+    self._choose_backbone(x)
+    start = time.perf_counter()
+    data = self._data(x, ids, fitting=True)
+    seconds = time.perf_counter()-start
+    self.seen_ = tuple(data.train.x.shape[1:])
+    self._train(data, last_fit, held_out, shares)
+    if self.backbone_ is not None: self.seconds_['features'] = seconds
     self.index_ = list(X.index) if hasattr(X, 'iloc') else None
     return self
 
@@ -361,8 +394,8 @@ def _train(self:SGNClassifier, data, last_fit, held_out=None, shares=None):
         torch.manual_seed(seed)
         make_net = self._make_net(spec.net, data)
         method = method_class(spec.method)(make_net, data.K, data.train.y, **spec.settings)
-        adapt_threads(method, self.shape_, spec.batch, accelerator.device)
-        if last_fit: _take_over(method, self.classes_, self.shape_, *last_fit)
+        adapt_threads(method, self.seen_, spec.batch, accelerator.device)
+        if last_fit: _take_over(method, self.classes_, self.seen_, *last_fit)
         hashes = fingerprints(data) | _fingerprint_of(shares)
         for k,stage in enumerate(method.stages(train.sequential())):
             votes = self._stage(stage, k, train, evals, accelerator, hashes)
@@ -491,7 +524,7 @@ def _keep(self:SGNClassifier, method, votes, parts, rows, accelerator):
 @patch
 def _for_inputs(self:SGNClassifier, method):
     "The method as it predicts: features come in double precision."
-    return (method.double() if len(self.shape_)==1 else method).eval()
+    return (method.double() if len(self.seen_)==1 else method).eval()
 
 def _take_over(method, classes, shape, last_classes, last_shape, last_method):
     "Warm start: networks as they were, memories of single examples afresh."
@@ -560,24 +593,39 @@ def _header(self:SGNClassifier):
         'classes':    self.classes_.tolist(),
         'dtype':      self.classes_.dtype.str,
         'shape':      self.shape_,
+        'seen':       self.seen_,
+        'backbone':   _backbone_name(self.backbone_),
+        'reason':     self.features_reason_,
         'bytes':      self.bytes_,
         'n_features': self.n_features_in_,
         'names':      list(getattr(self, 'feature_names_in_', [])),
         'history':    self.history_,
         'seconds':    self.seconds_}
 
+def _backbone_name(backbone):
+    "A name that finds it again; of a network of your own, the word for that."
+    return backbone if backbone is None or isinstance(backbone, str) else _OWN
+
+_OWN = 'your own'   # a backbone that no name finds
+
 # %% ../../nbs/api/apps/00_classifier.ipynb #b12bc481
 @patch(cls_method=True)
 def load(cls:SGNClassifier,
     path,      # from `save`
     net=None,  # your own backbone or `make_net`, if it was fitted with one
+    features=None,  # your own frozen network, if it was fitted with one
 ):             # the fitted classifier, on the CPU
     "Read a saved classifier. No pickle: nothing in the file is executed."
     header,parts = _read(path)
     if net is not None: header['params']['net'] = net
+    if features is not None: header['params']['features'] = header['backbone'] = features
     self = cls(**header['params'])
+    self.backbone_,self.features_reason_ = header['backbone'],header['reason']
+    if self.backbone_==_OWN:
+        raise ValueError('the classifier looks at images with a frozen network of your own: '
+                         'load(path, features=...) takes it')
     self.classes_ = np.array(header['classes'], header['dtype'])
-    self.shape_ = tuple(header['shape'])
+    self.shape_,self.seen_ = (tuple(header[name]) for name in ('shape', 'seen'))
     self.bytes_ = header['bytes']
     self.n_features_in_ = header['n_features']
     if header['names']: self.feature_names_in_ = np.array(header['names'], dtype=object)
@@ -649,6 +697,9 @@ def to_onnx(self:SGNClassifier,
         advice = 'to_onnx needs onnx and onnxscript: pip install "sgn_nb[export]"'
         raise ImportError(advice) from e
     check_is_fitted(self)
+    if self.backbone_ is not None:
+        raise ValueError('to_onnx writes no frozen network: fit on its features as a table, '
+                         'export that, and the network by its own means')
     dtype = torch.uint8 if self.bytes_ else torch.float32
     x = torch.zeros(2, *self.shape_, dtype=dtype)
     names = dict(input_names=['x'], output_names=['probabilities'])

@@ -250,6 +250,27 @@ def _small_batch(data, usual, choices):
     print(f'- the batch is {fewer}, as there are {n} training images')
     return {'batch': fewer, 'lr': lr}
 
+# %% ../../nbs/api/apps/02_cli.ipynb #84173a5b
+def _start_of(data, features, size, choices, usual):
+    "What a run starts from if a frozen network is to look at the images first, or not; said."
+    from sgn_nb.apps.classifier import RECIPES
+    from sgn_nb.base.distributed import rank
+    from sgn_nb.data.features import choose_features
+    moves = choices.get('flip', False)
+    backbone, reason = choose_features(data, features, choices.get('net'), moves)
+    if rank()==0: print(f'- {reason}')
+    if backbone is None: return usual
+    frozen = {'epochs': 30, 'schedule': 'linear', 'features': backbone, 'feature_size': size}
+    return RECIPES['features'] | frozen
+
+def _check_backbone(features):
+    "A misspelt name, or rows where a record could not say what they are, must not wait."
+    from sgn_nb.data.features import check_features, is_rows
+    if is_rows(features):
+        raise ValueError('a record must name the network that looks: rows of features of your own '
+                         f'are a data set of their own, an .npz file, got {features}')
+    check_features(features)
+
 # %% ../../nbs/api/apps/02_cli.ipynb #57be22dd
 def sgn_train(
     dataset:str='digits',      # What to learn from: digits, cifar10, cifar100, an .npz file, or a folder of images with a CSV of labels, here or in SGN_DATA.
@@ -270,13 +291,15 @@ def sgn_train(
     noise:str=None,            # Noise to put on clean labels: one of NOISES; with any other rate as well. The default is sym-0.4, and none for a folder or where no true labels are known.
     method:str='sgn',          # How to learn: one of METHODS.
     settings:str=None,         # The method's own settings, such as gamma=.01,correct=False.
-    net:str=None,              # The network: one of NETS. The default is small_cnn for digits, fast_cnn for images.
+    net:str=None,              # The network: one of NETS. The default is small_cnn for digits, fast_cnn for images, mlp on features.
+    features:str='none',       # The frozen, pretrained network that looks at the images first: effnet-lite0, timm:NAME, torchvision:NAME; auto (by their number, and by what is installed), or none, from scratch.
+    feature_size:int=128,      # How many pixels it sees of an image, in each direction.
     n_train:int=None,          # How many examples to draw for training and validation; all unless given.
     val_share:float=None,      # The share of them that is kept for validation, with labels as noisy as the rest. The default is .1, and 0 for a folder with validation images of its own.
-    epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images.
+    epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images, 30 on features.
     batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images, less for few.
     lr:float=None,             # The base learning rate. The default is .05 for digits, .2 for images.
-    schedule:str=None,         # The learning rate over time: one of SCHEDULES. The default is constant for digits, linear for images.
+    schedule:str=None,         # The learning rate over time: one of SCHEDULES. The default is constant for digits, linear for images and on features.
     flip:yes_no=None,          # Whether to mirror half of the images, yes or no. The default is no for digits, yes for images.
     compile:bool=False,        # Compile the networks first: some minutes, and faster steps after them.
     graph:bool=False,          # On a GPU, a step as one CUDA graph: the same result, sooner. Elsewhere it changes nothing.
@@ -302,7 +325,9 @@ def sgn_train(
     choices = {name: value for name, value in optional.items() if value is not None}
     choices |= dict(method=method, settings=_settings(settings), n_train=n_train,
                     accumulate=accumulate, seed=seed)
-    check_spec(Spec(**choices))            # a misspelt name must not wait for 60,000 images
+    early = Spec(**choices, feature_size=feature_size)
+    check_spec(early)                      # a misspelt name must not wait for 60,000 images
+    _check_backbone(features)
     keep_memory()
     found, fields = _data(dataset, root, labels=labels, file_column=file_column,
                           label_column=label_column, clean_column=clean_column, classes=classes,
@@ -310,7 +335,9 @@ def sgn_train(
                           unlabelled=unlabelled, unlisted=unlisted, skip_bad=skip_bad,
                           image_size=image_size, aspect=aspect)
     data = found.data
-    usual = recipe(data, device) | fields
+    start = recipe(data, device)
+    if features!='none': start = _start_of(data, features, feature_size, choices, start)
+    usual = start | fields
     spec = Spec(**usual | _small_batch(data, usual, choices) | choices)
     try:
         with stop_at(deadline):
@@ -600,8 +627,10 @@ def sgn_report(
     method:str='sgn',          # How to learn: one of METHODS.
     settings:str=None,         # The method's own settings, such as gamma=.01,correct=False.
     net:str=None,              # The network: one of NETS. It is chosen by the size of the images unless given.
-    epochs:int=None,           # How many passes over the images. The default is 30 from 16 pixels on; for smaller ones 30 to 100, by their number.
-    flip:yes_no=None,          # Whether to mirror half of the images, yes or no; no for text and the like. The default is yes from 16 pixels on.
+    features:str='auto',       # The frozen, pretrained network that looks at the images first: effnet-lite0, timm:NAME, torchvision:NAME; or rows of your own, an .npy; auto (by their number, and by what is installed); none: from scratch.
+    feature_size:int=128,      # How many pixels it sees of an image, in each direction.
+    epochs:int=None,           # How many passes over the images. The default is 30 from 16 pixels on; for smaller ones and on features 30 to 100, by their number.
+    flip:yes_no=None,          # Whether to mirror half of the images, yes or no; no for text and the like. The default is yes from 16 pixels on, and no on features.
     val_share:float=.1,        # The share of the images that is not trained on, by which the report checks itself.
     most:int=200,              # How many images the page shows.
     seed:int=0,                # Decides split, initial weights and batches.
@@ -609,19 +638,35 @@ def sgn_report(
     out:str='label_report',    # Folder for the report; it must not exist yet.
 ):                             # the folder
     "Train on a folder of images and report which of its labels look wrong: tables, model and page."
+    from sgn_nb.data.features import check_features
     _check_place(out)
+    check_features(features)
     columns = dict(file_column=file_column, label_column=label_column, classes=classes,
                    split_column=split_column, encoding=encoding, delimiter=delimiter,
                    unlabelled=unlabelled, unlisted=unlisted, skip_bad=skip_bad,
                    image_size=image_size, aspect=aspect)
-    clf = dict(method=method, settings=_settings(settings), net=net, epochs=epochs, flip=flip,
-               val_share=val_share, random_state=seed, device=device)
-    again = columns | dict(method=method, settings=settings, net=net, epochs=epochs, flip=flip,
+    clf = dict(method=method, settings=_settings(settings), net=net, features=features,
+               feature_size=feature_size, epochs=epochs, flip=flip, val_share=val_share,
+               random_state=seed, device=device)
+    again = columns | dict(method=method, settings=settings, net=net, features=features,
+                           feature_size=feature_size, epochs=epochs, flip=flip,
                            val_share=val_share, most=most, seed=seed, device=device)
     with _claim(out): _make_report(folder, labels, columns, clf, most, Path(out))
     print(f"Open {Path(out)/'report.html'} in a browser to go through them. Save what it gives "
           f"you as {Path(folder)/'reviewed.csv'}, and then: {_next_round(folder, out, _typed(again))}")
     return out
+
+# %% ../../nbs/api/apps/02_cli.ipynb #9aa382b8
+def _report_inputs(data, x, params, judged):
+    "What is learned from: images, or rows of features of the user's own; and the parameters."
+    import torch
+    from sgn_nb.data.features import choose_features, features, is_rows
+    if not is_rows(params['features']): return x, params
+    rows, reason = choose_features(data, params['features'])
+    print(reason)
+    parts = features(data, rows)
+    seen = [part.x for part in (parts.train, parts.val) if part is not None]
+    return torch.cat(seen)[torch.from_numpy(judged)], params | {'features': None}
 
 # %% ../../nbs/api/apps/02_cli.ipynb #274b49e9
 def _make_report(folder, labels, columns, params, most, out):
@@ -642,10 +687,11 @@ def _make_report(folder, labels, columns, params, most, out):
     decisions = np.array(decisions)[judged]
     if not judged.all(): x = x[torch.from_numpy(judged)]
     if held_out is not None: held_out = held_out[torch.from_numpy(judged)]
+    inputs, params = _report_inputs(found.data, x, params, judged)
     checkpoint = Path(f'{out}.ckpt')
     clf = SGNClassifier(**params, checkpoint=checkpoint, verbose=True)
     shares = _shares(found, given, judged, clf.method)
-    clf.fit(x, given[judged], held_out=held_out, shares=shares)
+    clf.fit(inputs, given[judged], held_out=held_out, shares=shares)
     names = listing.column(listing.file)
     files = [names[line].strip() for line in listing.lines]
     write_report(clf, x, out, files, f'Labels of {found.data.name}', most, decisions, listing)
@@ -659,7 +705,8 @@ def _say_result(clf, out, listing, decisions):
     facts = json.loads((out/'report.json').read_text(encoding='utf-8'))
     for sentence in facts['caveats']: print(f'sgn_report: {sentence}', file=sys.stderr)
     spec, seconds = clf.spec_, sum(clf.seconds_.values())
-    print(f"\n{facts['summary']} The network was {spec.net}, {spec.epochs} epochs, "
+    seen = f' on features of {spec.features}' if spec.features else ''
+    print(f"\n{facts['summary']} The network was {spec.net}{seen}, {spec.epochs} epochs, "
           f'{seconds:.0f} seconds.')
     gain = _gain(clf, listing, decisions)
     if gain: print(gain)

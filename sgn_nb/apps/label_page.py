@@ -225,7 +225,9 @@ def write_report(
 
 def _facts(e, report, estimate, table, notes):
     "What other programs want to know of a report."
-    return {
+    spec = e.model.spec_ if e.model is not None else None
+    made = {'network': spec.net, 'features': spec.features} if spec else {}
+    return made | {
         'summary':  report_summary(report, estimate),
         'caveats':  [*notes, *caveats(e, estimate)],
         'rate':     round(estimate.rate, 5),

@@ -15,7 +15,8 @@ from ..base.files import atomic_write
 from ..experiments.records import archives, load_records
 
 # %% ../../nbs/api/results/00_runs.ipynb #d770acf5
-SCALE = ('dataset', 'n_train', 'val_share', 'net', 'epochs', 'batch', 'balanced', 'schedule')   # what runs in one table have in common
+SCALE = ('dataset', 'n_train', 'val_share', 'features', 'feature_size', 'net', 'epochs', 'batch',
+         'balanced', 'schedule')                          # what runs in one table have in common
 REGIMES = {'linear': 'annealed', 'warm_up': 'constant'}   # schedule -> its runs' name
 
 def scale(

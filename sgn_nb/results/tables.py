@@ -57,7 +57,7 @@ def caption(
         return ', '.join(sorted(words))
     column = values('label_column')
     labels = f', label column {column}' if column else ''
-    data = values('dataset') + labels
+    data = values('dataset') + _seen_by(frame) + labels
     noise = values('noise') + _realised_rates(frame)
     length = f"epochs: {values('epochs')}, seeds: {values('seed')}"
     machine = f"{values('device')}, {values('cores')} cores"
@@ -65,6 +65,12 @@ def caption(
             'Shares in percent; mean ± standard deviation (runs) where there are several. '
             'Memorised and corrected: of the mislabelled training examples, last epoch. '
             f'Seconds of training and evaluation on {machine}.')
+
+def _seen_by(frame):
+    "What looked at the images first, where something did."
+    seen = sorted(set(zip(frame.features, frame.feature_size)))
+    words = [f'{name} of {size} pixels' for name,size in seen if name]
+    return f" (features of {' and '.join(words)})" if words else ''
 
 def _realised_rates(frame):
     "The share of wrong labels, or its range; nothing where it is not known."
@@ -243,7 +249,7 @@ _EPOCHS = {'last': 'the last epoch', 'best_val': 'the epoch with the best accura
 
 def _conditions(number, frame, pick, predictor):
     "What must stand beside the numbers."
-    dataset,n_train,val_share,net,epochs,batch,balanced,_ = frame.scale.iloc[0]
+    dataset,n_train,val_share,_,_,net,epochs,batch,balanced,_ = frame.scale.iloc[0]
     judges = 'validation images' if number==3 else 'noisy validation split'
     epoch = _EPOCHS[pick].format(judges)
     n = 'all' if n_train is None else f'{n_train:,}'
@@ -253,7 +259,7 @@ def _conditions(number, frame, pick, predictor):
     by = f' of `{predictor}`' if predictor else ''
     phrases = [f'Table {number}. Test accuracy{by} in percent at {epoch};',
                'mean ± standard deviation (runs).',
-               f'{dataset}, {n} training examples, {share},',
+               f'{dataset}{_seen_by(frame)}, {n} training examples, {share},',
                f'{net}, {epochs} epochs, {_rate_words(frame)}, {batch} a step; seeds {seeds}.',
                _about_labels(number, frame)]
     return ' '.join(phrases)
