@@ -60,7 +60,8 @@ def test_another_data_set(tmp_path, no_steps):
     no_steps()
     with pytest.raises(ValueError, match='n_train must be in 1..60, got 50000'):
         run(FIRST, tmp_path, 'cpu', data=photos())
-    table = from_arrays(torch.zeros(60, 4), torch.arange(60)%2)
+    y = torch.arange(60)%2
+    table = from_arrays(torch.zeros(60, 4), y, true=y)
     with pytest.raises(ValueError, match='crops must be none unless inputs are images'):
         run(tiny(pad=0, alternate=False), tmp_path, 'cpu', data=table)
     assert not list(tmp_path.iterdir())
