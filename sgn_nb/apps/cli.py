@@ -250,6 +250,39 @@ def _small_batch(data, usual, choices):
     print(f'- the batch is {fewer}, as there are {n} training images')
     return {'batch': fewer, 'lr': lr}
 
+# %% ../../nbs/api/apps/02_cli.ipynb #388c26ba
+def _make_spec(data, fields, choices, features, size, device):
+    "The recipe for these data, what the folder says, and what was chosen."
+    from sgn_nb.apps.classifier import many_recipe, recipe
+    from sgn_nb.spec import Spec
+    usual = recipe(data, device) | many_recipe(data, choices)
+    if features!='none': usual = _start_of(data, features, size, choices, usual)
+    usual |= fields
+    settings = usual.pop('settings', {}) | choices['settings']
+    small = _small_batch(data, usual, choices)
+    return Spec(**usual | small | choices | {'settings': settings})
+
+# %% ../../nbs/api/apps/02_cli.ipynb #645f4e3a
+def _announce(spec, data, out, device, seconds):
+    "Say how long many examples will take here; less time than an epoch takes is a `ValueError`."
+    from math import ceil
+    from sgn_nb.apps.classifier import MANY
+    from sgn_nb.base.distributed import broadcast, rank
+    from sgn_nb.experiments.costs import about, run_seconds
+    from sgn_nb.experiments.records import has_record
+    from sgn_nb.experiments.runner import checkpoint_path, plan_run
+    if (spec.n_train or len(data.train))<=MANY: return
+    name = plan_run(spec, len(data.train)).id
+    if has_record(out, name) or checkpoint_path(name, out, 0).exists(): return
+    total = broadcast(run_seconds(spec, device, data))
+    epoch = total/spec.epochs
+    if seconds and seconds<epoch:
+        raise ValueError(f'seconds must be at least {ceil(epoch)}, the time of an epoch on this '
+                         f'machine, got {seconds:g}')
+    if rank()==0:
+        print(f'{spec.epochs} epochs of {spec.net} will take {about(total)} on this machine, '
+              f'scoring not counted: {about(epoch)} each', flush=True)
+
 # %% ../../nbs/api/apps/02_cli.ipynb #84173a5b
 def _start_of(data, features, size, choices, usual):
     "What a run starts from if a frozen network is to look at the images first, or not; said."
@@ -291,27 +324,26 @@ def sgn_train(
     noise:str=None,            # Noise to put on clean labels: one of NOISES; with any other rate as well. The default is sym-0.4, and none for a folder or where no true labels are known.
     method:str='sgn',          # How to learn: one of METHODS.
     settings:str=None,         # The method's own settings, such as gamma=.01,correct=False.
-    net:str=None,              # The network: one of NETS. The default is small_cnn for digits, fast_cnn for images, mlp on features.
+    net:str=None,              # The network: one of NETS. The default is small_cnn for digits, fast_cnn for images, airbench for more than 20,000 of 32 pixels, mlp on features.
     features:str='none',       # The frozen, pretrained network that looks at the images first: effnet-lite0, timm:NAME, torchvision:NAME; auto (by their number, and by what is installed), or none, from scratch.
     feature_size:int=128,      # How many pixels it sees of an image, in each direction.
     n_train:int=None,          # How many examples to draw for training and validation; all unless given.
     val_share:float=None,      # The share of them that is kept for validation, with labels as noisy as the rest. The default is .1, and 0 for a folder with validation images of its own.
-    epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images, 30 on features.
-    batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images, less for few.
-    lr:float=None,             # The base learning rate. The default is .05 for digits, .2 for images.
+    epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images, 10 with airbench's recipe, 30 on features.
+    batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images, less for few, 250 for many.
+    lr:float=None,             # The base learning rate. The default is .05 for digits, .2 for images, .366 for many.
     schedule:str=None,         # The learning rate over time: one of SCHEDULES. The default is constant for digits, linear for images and on features.
-    flip:yes_no=None,          # Whether to mirror half of the images, yes or no. The default is no for digits, yes for images.
+    flip:yes_no=None,          # Whether to mirror half of the images, yes or no. The default is no for digits, yes for images; with airbench's recipe each in every other epoch.
     compile:bool=False,        # Compile the networks first: some minutes, and faster steps after them.
     graph:bool=False,          # On a GPU, a step as one CUDA graph: the same result, sooner. Elsewhere it changes nothing.
     accumulate:int=1,          # How many pieces a batch is computed in, one after the other, where memory is short.
     seed:int=0,                # Decides noise, split, initial weights and batches.
     device:str='auto',         # Where to train: auto, cpu or cuda.
     precision:str=None,        # Precision of the network: fp32, bf16 or fp16. The default is fp32 for digits; for images bf16 where the device computes in it.
-    seconds:float=None,        # Stop when so many are over; the same command goes on. No limit unless given.
+    seconds:float=None,        # Stop when so many are over, at least an epoch's worth of more than 20,000 examples; the same command goes on. No limit unless given.
     out:str='runs',            # Folder for the record and the checkpoint.
 ):                             # the record
     "Train one method and record the run; a recorded run is shown again, a killed one goes on."
-    from sgn_nb.apps.classifier import recipe
     from sgn_nb.experiments.plans import check_spec
     from sgn_nb.base.parallel import keep_memory
     from sgn_nb.base.distributed import rank
@@ -335,10 +367,8 @@ def sgn_train(
                           unlabelled=unlabelled, unlisted=unlisted, skip_bad=skip_bad,
                           image_size=image_size, aspect=aspect)
     data = found.data
-    start = recipe(data, device)
-    if features!='none': start = _start_of(data, features, feature_size, choices, start)
-    usual = start | fields
-    spec = Spec(**usual | _small_batch(data, usual, choices) | choices)
+    spec = _make_spec(data, fields, choices, features, feature_size, device)
+    _announce(spec, data, out, device, seconds)
     try:
         with stop_at(deadline):
             record = run(spec, out, device, progress=method, data=data, compile=compile,
