@@ -429,6 +429,7 @@ def run_grid(
 )->dict:                 # state -> number of runs; `stopped` -> workers that died, and runs that were given up for it
     "Run what is to do, while there is time; show progress until it is done."
     if runs_per_gpu<1: raise ValueError(f'runs_per_gpu must be at least 1, got {runs_per_gpu}')
+    _remove_leftovers(plans, out)
     lost = []
     def share(workers):
         left = [p for p in plans if run_state(p, out)=='to do']
@@ -447,6 +448,13 @@ def run_grid(
     return counts | {'stopped': died+len(lost)}
 
 # %% ../../nbs/api/experiments/03_grids.ipynb #122d48d4
+def _remove_leftovers(plans, out):
+    "Checkpoints of recorded runs: whoever recorded one was killed before its checkpoint went."
+    names = {p.id for p in plans}
+    for path in Path(out).glob('*.ckpt'):
+        name = path.name.rsplit('.', 2)[0]
+        if name in names and has_record(out, name): path.unlink(missing_ok=True)
+
 def _watch_runs(queue, plans, title):
     "Show the progress of runs until the queue is empty."
     epochs = {p.id: p.spec.epochs for p in plans}
