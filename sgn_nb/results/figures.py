@@ -6,16 +6,20 @@
 __all__ = ['FURTHER_COLOURS', 'GREEN', 'RED', 'GREY', 'PREDICTORS', 'PANELS', 'SHARES', 'FIGURES', 'FIGURE_COLOURS', 'line_style',
            'predictor_style', 'predictor_label', 'points', 'plot_curves', 'target_path', 'plot_label', 'demo_figure',
            'plot_story', 'Live', 'scale_lengths', 'plot_scale', 'plot_methods', 'plot_rates', 'plot_mislabelled',
-           'plot_reliability', 'plot_paired', 'plot_differences', 'plot_work']
+           'plot_reliability', 'plot_paired', 'plot_differences', 'by_length', 'plot_work', 'turning_points',
+           'turning_text', 'paper_work', 'plot_lengths']
 
 # %% ../../nbs/api/results/03_figures.ipynb #18781d84
 import pandas as pd
 import torch
+from ..base.errors import lookup
 from ..compositional import ilr
+from ..experiments.costs import training_work
 from ..methods.registry import METHODS, method_class
 from .claims import MARGIN, by_seed, interval, paired
 from .runs import curves, methods_in, read_by, runs
 from ..shifted_gaussian import effective_target, shift_weight
+from ..spec import Spec
 from ..targets import to_probs, to_target
 
 # %% ../../nbs/api/results/03_figures.ipynb #a52935f7
@@ -410,24 +414,113 @@ def plot_differences(
 def _line_colour(method): return line_style(method)['color']
 
 # %% ../../nbs/api/results/03_figures.ipynb #d3eb5a32
+def by_length(
+    source,            # runs of one data set, noise and regime, see `runs`
+    pick='last',       # one of `PICKS`
+    predictor=None,    # `net`, `ema`; None: what each method reports
+):                     # a pandas DataFrame, a row for each method and `epochs`
+    "What lengths of run cost and reach, means of their seeds: `pflop`, `minutes`, `accuracy` (%)."
+    frame = _with_work(source, pick, predictor)
+    return frame.groupby(['method', 'epochs'])[['pflop', 'minutes', 'accuracy']].mean()
+
+def _with_work(source, pick, predictor):
+    "One reading of each run whose work is on record."
+    frame = read_by(runs(source), predictor)
+    frame = frame[frame.flops.notna()]
+    if frame.empty: raise ValueError('records must hold at least one run with FLOPs, got none')
+    return frame.assign(pflop=frame.flops.astype(float)/1e15, minutes=frame.seconds/60,
+                        accuracy=100*frame[_figure_at(pick)])
+
 def plot_work(
     source,            # runs of one data set, noise and regime, see `runs`
     ax,                # matplotlib axes
     pick='last',       # one of `PICKS`
     predictor=None,    # `net`, `ema`; None: what each method reports
 ):
-    "A dot a run, a colour a method: test accuracy over the training's work."
-    frame = read_by(runs(source), predictor)
-    frame = frame[frame.flops.notna()]
-    if frame.empty: raise ValueError('records must hold at least one run with FLOPs, got none')
-    from matplotlib.ticker import LogFormatter
-    figure = _figure_at(pick)
+    "A dot a run, a diamond each length's mean, a colour a method: test accuracy over work."
+    frame = _with_work(source, pick, predictor)
+    means = by_length(source, pick, predictor)
     for m in methods_in(frame):
         rows = frame[frame.method==m]
-        work = rows.flops.astype(float)/1e15
         colour = _line_colour(m)
-        ax.scatter(work, 100*rows[figure], s=10, color=colour, alpha=.5)
-        ax.plot(work.mean(), 100*rows[figure].mean(), 'D', ms=6, color=colour, label=m)
+        ax.scatter(rows.pflop, rows.accuracy, s=10, color=colour, alpha=.5)
+        ax.plot(means.loc[m].pflop, means.loc[m].accuracy, 'D-', ms=6, lw=1, color=colour, label=m)
     ax.set(xscale='log', xlabel='work of the training, PFLOP', ylabel='test accuracy, %')
-    ax.xaxis.set_major_formatter(LogFormatter())                       # 3, not 3 × 10⁰
-    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, .5)))
+    _plain_numbers(ax.xaxis)
+
+def _plain_numbers(axis):
+    "Labels of a logarithmic axis: 0.1 and 3, not 3 × 10⁰."
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+    axis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, .4)))
+
+# %% ../../nbs/api/results/03_figures.ipynb #9b432642
+def turning_points(
+    lengths,           # from `by_length`
+    method:str='sgn',  # who is expected to gain by longer runs
+    rival:str='ce',    # who is expected to lose
+)->dict:               # `best` of the rival and first length `ahead`, in epochs; None: not in these
+    "Where memorisation begins to cost the rival, and where the method overtakes it for good."
+    present = list(lengths.index.unique('method'))
+    for name in (method, rival): lookup('method of these runs', name, present)
+    ours,theirs = (lengths.loc[m].accuracy for m in (method, rival))
+    best = theirs.idxmax()
+    ahead = None
+    for epochs in sorted(ours.index.intersection(theirs.index), reverse=True):
+        if ours[epochs]<=theirs[epochs]: break
+        ahead = epochs
+    return {'best': None if best==theirs.index.max() else best, 'ahead': ahead}
+
+def turning_text(
+    lengths,           # from `by_length`
+    method:str='sgn',  # who is expected to gain by longer runs
+    rival:str='ce',    # who is expected to lose
+)->str:
+    "The turning points in words."
+    points = turning_points(lengths, method, rival)
+    def at(name, epochs):
+        row = lengths.loc[name, epochs]
+        return f'{epochs} epochs ({row.pflop:.2g} PFLOP): {row.accuracy:.1f} %'
+    falls = f'{rival} is best at its longest'
+    if points['best']: falls = f'{rival} is best at {at(rival, points["best"])}, then it falls'
+    leads = f'{method} is not ahead at the longest that both have'
+    if points['ahead']: leads = f'{method} is ahead from {at(method, points["ahead"])}, on'
+    return f'{falls}; {leads}.'
+
+# %% ../../nbs/api/results/03_figures.ipynb #fd20bd23
+def paper_work()->float:  # PFLOP
+    "What the paper's run of SGN on CIFAR-10 costs: 600 epochs of 351 batches of 128."
+    flops,_ = training_work(Spec(dataset='cifar10', net='wrn28_2', method='sgn'))
+    return flops*128*351*600/1e15
+
+def plot_lengths(
+    source,            # runs of one data set, noise and regime, of several lengths, see `runs`
+    ax,                # matplotlib axes
+    paper:bool=False,  # mark the paper's work on CIFAR-10?
+    pick='last',       # one of `PICKS`
+    predictor=None,    # `net`, `ema`; None: what each method reports
+):
+    "`plot_work`, minutes, where memorisation begins to cost cross-entropy, where SGN overtakes."
+    plot_work(source, ax, pick, predictor)
+    lengths = by_length(source, pick, predictor)
+    points = turning_points(lengths)
+    for m,epochs,words in (('ce', points['best'], 'best'), ('sgn', points['ahead'], 'ahead')):
+        if not epochs: continue
+        text = f'{method_class(m).label} {words}, {epochs} epochs'
+        _mark(ax, lengths.loc[m, epochs].pflop, text, _line_colour(m))
+    if paper: _mark(ax, paper_work(), "the paper's 600 epochs", GREY)
+    _add_minutes(ax, (lengths.minutes/lengths.pflop).median())
+
+def _mark(ax, work, text, colour):
+    "A vertical line with words on it."
+    ax.axvline(work, c=colour, lw=.8, ls=':')
+    ax.annotate(text, (work, .02), xycoords=('data', 'axes fraction'), rotation=90, fontsize=8,
+                color=colour, ha='right', va='bottom')
+
+def _add_minutes(ax, minutes):
+    "The same axis in minutes, so many for each PFLOP."
+    def to_minutes(work): return work*minutes
+    def to_work(time): return time/minutes
+    top = ax.secondary_xaxis('top', functions=(to_minutes, to_work))
+    top.set_xlabel('minutes, at the median speed of these runs')
+    _plain_numbers(top.xaxis)
