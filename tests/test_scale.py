@@ -40,7 +40,7 @@ import torch
 from torch import nn
 from sgn_nb.apps.classifier import SGNClassifier
 N = int(sys.argv[1])
-x = torch.randint(256, (N, 3, 224, 224), dtype=torch.uint8)
+x = torch.randint(256, (N, 3, 224, 224), dtype=torch.uint8).numpy()
 net = nn.Sequential(nn.AvgPool2d(32), nn.Flatten())
 clf = SGNClassifier('ce', net=net, epochs=1, batch=16, flip=True, val_share=.1)
 clf.fit(x, torch.arange(N) % 2)

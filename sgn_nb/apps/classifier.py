@@ -44,7 +44,7 @@ def as_images(
     X,          # `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`, array or tensor
 )->Tensor:      # `[N, C, H, W]`, uint8 as it was, all else float32
     "Images in one order."
-    X = X if isinstance(X, Tensor) else torch.from_numpy(np.array(X))
+    X = X if isinstance(X, Tensor) else _as_tensor(np.asarray(X))
     if X.dim()==3: X = X[:, None]
     if X.dim()==4:
         _,first,_,last = X.shape
@@ -56,6 +56,11 @@ def as_images(
     X = X.float().contiguous()
     if not X.isfinite().all(): raise ValueError('X must be finite, got NaN or infinite values')
     return X
+
+def _as_tensor(array):
+    "In the same memory, where PyTorch can be given it: not if it is read-only or runs backwards."
+    runs_forward = all(stride>=0 for stride in array.strides)
+    return torch.from_numpy(array if array.flags.writeable and runs_forward else array.copy())
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #e1d2e55b
 INPUTS = 'image', 'img', 'input', 'x', 'pixel_values'           # names of an input, in a dict

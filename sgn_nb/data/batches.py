@@ -7,6 +7,7 @@ __all__ = ['BLOCK', 'GPU_BLOCK', 'EVALUATED', 'shift_flip', 'Augment', 'Moves', 
            'Batches', 'SequentialBatches', 'evaluation_batches', 'sample_inputs', 'mixup', 'Mixup']
 
 # %% ../../nbs/api/data/04_batches.ipynb #8cd16893
+import math
 import os
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -395,10 +396,11 @@ def evaluation_batches(
 
 def sample_inputs(
     data:Data,     # whose training inputs are looked at
-    n:int=2000,    # how many of them, at most
+    n:int=2000,    # how many of them, at most; of images above 32 pixels as many as have the same area
 )->Tensor:         # `[n, ...]`, normalised, on the CPU
     "Training inputs as a network will see them, evenly spaced: for networks that look at some."
-    chosen = min(n, len(data.train))
+    area = math.prod(data.train.x.shape[2:])
+    chosen = min(n, len(data.train), max(1, n*32*32//area))
     ids = torch.linspace(0, len(data.train)-1, chosen).long()
     inputs = _inputs(data, data.train.x, 'cpu')
     return torch.cat(list(inputs.read(ids.split(inputs.default_batch))))
