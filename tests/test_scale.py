@@ -50,6 +50,6 @@ print(kilobytes*(1 if sys.platform == 'darwin' else 1024))
 
 def test_photographs_are_in_memory_once():
     "Neither the split nor the order in which training wants them copies the images."
-    few, many = 300, 1100
+    few, many = 300, 5000
     a, b = (int(run(sys.executable, '-c', FIT, n).stdout) for n in (few, many))
     assert b-a < 1.3*(many-few)*3*224*224
