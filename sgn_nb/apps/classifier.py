@@ -132,7 +132,8 @@ RECIPES = {
     'digits':   {},                          # and all images of less than 16 pixels
     'images':   dict(net='fast_cnn', epochs=60, batch=125, lr=.2, schedule='linear',
                      pad=2, flip=True),
-    'features': dict(net='mlp', pad=0),}
+    'features': dict(net='mlp', pad=0),
+}
 
 def recipe(
     data,           # `Data`
@@ -287,7 +288,6 @@ def _data(self:SGNClassifier, x, y, fitting=False):
     n = z.shape[1]
     rows = Examples(z.float() if fitting else z, y)
     return Data('arrays', K, rows, mean=torch.zeros(n), std=torch.ones(n))
-
 
 def _mean_std(x):
     "Of each channel, bytes counted as 0..1, or of each feature; constant ones get std 1."
