@@ -142,7 +142,15 @@ def recipe(
     "What a run on these data starts from: digits, images, or rows of features."
     if data.train.x.dim()==2: return RECIPES['features']
     if min(data.train.x.shape[2:])<16: return RECIPES['digits']
-    return RECIPES['images'] | {'precision': native_precision(device)}
+    return RECIPES['images'] | _large_images(data) | {'precision': native_precision(device)}
+
+def _large_images(data):
+    "A batch that is not larger in pixels than one of 64 a side, and its learning rate."
+    usual = RECIPES['images']
+    area = math.prod(data.train.x.shape[2:])
+    batch = usual['batch']*64*64//area
+    batch = min(usual['batch'], max(16, batch))
+    return {'batch': batch, 'lr': usual['lr']*batch/usual['batch']}
 
 # %% ../../nbs/api/apps/00_classifier.ipynb #35a75340
 MANY = 20_000  # examples; a recipe of its own is for more of them
