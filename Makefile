@@ -34,7 +34,7 @@ readme: $(VENV)/.dev ## README.md, changelog page, sidebar, pyproject.toml, nbde
 
 tables: $(VENV)/.run ## tables/ from the committed records, byte for byte; their runs, a row each
 	@for n in 1 4; do for f in md html tex csv; do \
-	  $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_tables.jsonl --format $$f \
+	  $(PY) $(VENV)/bin/sgn_table $$n --records records/digits_constant.jsonl --format $$f \
 	    --out tables/digits_table$$n.$$f >/dev/null; done; done
 	@$(PY) -c 'from sgn_nb.results.runs import write_csv; write_csv("records", "tables")'
 

@@ -24,7 +24,7 @@ config.read(ROOT/'settings.ini')
 CFG = config['DEFAULT']
 NOTEBOOKS = sorted(p for p in files(ROOT/'nbs', '*.ipynb') if p.name[0] not in '_.')
 ALLOWED = ('torch torchvision fastcore matplotlib scikit-learn pandas torchmetrics accelerate '
-           'safetensors tqdm filelock tomli').split()
+           'safetensors tqdm filelock orjson tomli').split()
 
 def text(x): return x if isinstance(x, str) else ''.join(x)
 
@@ -182,7 +182,7 @@ def test_wheel_holds_every_module_and_nothing_else(wheel):
     assert {n for n in names if n.endswith('.py')} == modules
     assert [n for n in names if not n.startswith('sgn_nb/') or n.endswith('.ipynb')] == []
 
-def test_wheel_needs_twelve_packages(wheel):
+def test_wheel_needs_thirteen_packages(wheel):
     "Run-time requirements are what importing and training need; all else is an extra."
     z = zipfile.ZipFile(wheel)
     name = next(n for n in z.namelist() if n.endswith('.dist-info/METADATA'))

@@ -60,7 +60,6 @@ SPOILT = {
     'epoch twice':     (lambda r: at(r, 'curve', 'epoch', 3, value=2), 'do not rise'),
     'percent':         (lambda r: at(r, 'curve', 'test_acc/net', 5, value=97.1),
                         'epoch 5: test_acc/net must be in [0, 1], got 97.1'),
-    'not a number':    (lambda r: at(r, 'curve', 'loss', 5, value=float('nan')), 'got nan'),
     'rate':            (lambda r: at(r, 'realised_rate', value=40), 'realised_rate must be in'),
     'no labels':       (lambda r: at(r, 'labels', value=None), 'labels is no hash: None'),
     'other labels':    (lambda r: at(r, 'labels', value='0'*16), 'its labels are not those of'),

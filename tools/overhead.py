@@ -115,7 +115,7 @@ def cpu_seconds():
 
 def loading_seconds(n):
     "CPU seconds to load so many records."
-    texts = [to_json(as_dict(r)) for r in load_records(ROOT/'records/digits_tables.jsonl')]
+    texts = [to_json(as_dict(r)) for r in load_records(ROOT/'records/digits_constant.jsonl')]
     with tempfile.TemporaryDirectory() as folder:
         for k in range(n): (Path(folder)/f'{k}.json').write_text(texts[k % len(texts)])
         start = cpu_seconds()

@@ -67,7 +67,7 @@ class Moves(NamedTuple):
 # %% ../../nbs/api/data/04_batches.ipynb #0b88375d
 BLOCK = {'cpu': 2**20}  # bytes of the inputs that are made ready at once, unless a batch has more
 GPU_BLOCK = 2**24       # on other devices; as floats, four times as many
-EVALUATED = 2**24       # bytes of images that a network sees at once in evaluation: its layers take many times as much
+EVALUATED = 2**22       # bytes of images that a network sees at once in evaluation: its layers take many times as much
 
 def _block_sizes(sizes, most):
     "Sizes of batches, in groups of as many whole batches as hold `most` examples, or of one."

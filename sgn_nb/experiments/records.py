@@ -210,9 +210,11 @@ class Curve(Sequence):
     def __init__(self,
         columns:dict,  # figure -> its value in each epoch; None: the epoch does not have it
     ):
-        n, *others = {len(values) for values in columns.values()} or {0}
-        if others: raise TypeError('the figures of its curve have different numbers of epochs')
-        self.columns,self.n = columns,n
+        self.columns = columns
+        self.n = max(map(len, columns.values()), default=0)
+        short = [key for key,values in columns.items() if len(values)<self.n]
+        if short: raise TypeError(f'its curve has {self.n} epochs, but not as many values of '
+                                  f'{", ".join(short)}')
 
     @cached_property
     def rows(self):

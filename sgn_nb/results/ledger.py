@@ -20,7 +20,7 @@ from .runs import column_order, read_by, runs
 
 # %% ../../nbs/api/results/06_ledger.ipynb #4771dfe5
 GRIDS = ('cifar_annealed', 'cifar_constant', 'digits_annealed', 'digits_constant',
-         'cifar_cpu', 'digits_tables')     # files of records that the paper's claims are asked of
+         'cifar_cpu')                      # files of records that the paper's claims are asked of
 PREDICTORS = (None, 'net', 'ema')          # what each method reports; all by the network; all by an average
 
 def grid_frames(
