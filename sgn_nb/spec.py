@@ -36,7 +36,8 @@ def check_fields(
     for name,kind,is_optional,bounds in _knobs(type(spec)):
         value = getattr(spec, name)
         if value is None and is_optional: continue
-        if _has_type(value, kind) and _is_within(value, bounds): continue
+        is_right = type(value) is kind or _has_type(value, kind)
+        if is_right and (bounds is None or bounds[0]<=value<bounds[1]): continue
         allowed = f'{WORDS[kind]} in {_interval(bounds)}' if bounds else WORDS[kind]
         raise ValueError(f'{name} must be {allowed}, got {value!r}')
 
@@ -47,8 +48,6 @@ def _knobs(cls):
         kind,*optional = get_args(f.type) or (f.type,)
         return f.name, kind, bool(optional), f.metadata.get('range')
     return [knob_of(f) for f in fields(cls)]
-
-def _is_within(value, bounds): return bounds is None or bounds[0]<=value<bounds[1]
 
 def _interval(bounds): return '[{}, {})'.format(*bounds)
 
