@@ -239,7 +239,8 @@ def read_json(
     path,   # a file
 ):
     "What a JSON file holds; a file that is none is a `ValueError`."
-    try: return orjson.loads(Path(path).read_bytes())
+    with open(path, 'rb') as file: text = file.read()
+    try: return orjson.loads(text)
     except orjson.JSONDecodeError as e: raise ValueError(f'{path} is no record: {e}') from e
 
 def parse_record(
@@ -299,7 +300,7 @@ def _first_line(path): return next(iter(read_lines(path)), {})
 def _is_other(raw): return isinstance(raw, dict) and 'what' in raw
 
 def _files(folder):
-    files = sorted(Path(folder).glob('*.json'))
+    files = sorted(Path(folder).glob('*.json'), key=str)
     return [f for f in files if not f.name.endswith('.failed.json')]
 
 def read_lines(
