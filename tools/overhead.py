@@ -15,7 +15,7 @@ from psutil import Process
 from sgn_nb.base.files import atomic_write
 from sgn_nb.experiments.grids import open_queue, plan_runs, run_grid
 from sgn_nb.experiments.plans import grid, read_grid
-from sgn_nb.experiments.records import as_dict, environment, load_records, to_json
+from sgn_nb.experiments.records import environment, load_records, read_lines, write_lines
 from sgn_nb.experiments.runner import batches, make_method, plan_run, prepare, run
 from sgn_nb.spec import Spec
 from sgn_nb.training.checkpoint import Checkpoint
@@ -114,13 +114,21 @@ def cpu_seconds():
     return sum(sum(p.cpu_times()[:2]) for p in (me, *me.children(recursive=True)))
 
 def loading_seconds(n):
-    "CPU seconds to load so many records."
-    texts = [to_json(as_dict(r)) for r in load_records(ROOT/'records/digits_constant.jsonl')]
+    "CPU seconds to load so many records: from a file each, and from a line each of one file."
+    lines = read_lines(ROOT/'records/digits_constant.jsonl')
+    records = [lines[k % len(lines)] for k in range(n)]
     with tempfile.TemporaryDirectory() as folder:
-        for k in range(n): (Path(folder)/f'{k}.json').write_text(texts[k % len(texts)])
-        start = cpu_seconds()
-        load_records(folder)
-        return cpu_seconds() - start
+        for k, record in enumerate(records):
+            (Path(folder)/f'{k}.json').write_text(json.dumps(record))
+        archive = Path(folder)/'archive'
+        archive.mkdir()
+        write_lines(records, archive/'all.jsonl')
+        return [loading_of(place) for place in (folder, archive/'all.jsonl')]
+
+def loading_of(place):
+    start = cpu_seconds()
+    load_records(place)
+    return round(cpu_seconds() - start, 2)
 
 def planning_seconds(n):
     "CPU seconds to read a grid of so many runs from its file, and to plan them."
@@ -152,11 +160,12 @@ def handing_milliseconds(workers, n=500):
 def many_runs():
     "Of a grid that is large: in CPU seconds, and for a run in CPU milliseconds."
     before = os.getloadavg()[0]
-    planning, loading = planning_seconds(10_000), loading_seconds(10_000)
+    planning = planning_seconds(10_000)
+    single, packed = loading_seconds(10_000)
     pool = handing_milliseconds(1)
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=':0') as cluster:
         scheduler = handing_milliseconds(cluster.scheduler_address)
-    return {'plan 10,000': round(planning, 2), 'load 10,000': round(loading, 2),
+    return {'plan 10,000': round(planning, 2), 'load 10,000': single, 'load 10,000, packed': packed,
             'hand out, ms': {'pool': pool, 'scheduler': scheduler},
             'load': [round(before, 2), round(os.getloadavg()[0], 2)],
             'env': environment('cpu', {})}
