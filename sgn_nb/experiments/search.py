@@ -474,7 +474,7 @@ def save_search(
     "Settings and provenance, all or nothing."
     import optuna
     env = environment('cpu', {}) | {'optuna': optuna.__version__}
-    origin = (f'Written by sgn_search from {source}: for each method, the trial with the best mean '
+    origin = (f'Chosen from {source}: for each method, the trial with the best mean '
               'accuracy on noisy validation labels at the last epoch.')
     versions = ', '.join(f'{k} {env[k]}' for k in ('sgn_nb', 'commit', 'torch', 'optuna'))
     machine = f"{env['device']}, {env['cores']} cores"
