@@ -7,11 +7,13 @@ import sys
 from dataclasses import replace
 import pytest
 import torch
-from conftest import ROOT
+from conftest import FLAGS, ROOT, slow
 from sgn_nb.experiments.records import load_records, select
 from sgn_nb.spec import Spec
 from sgn_nb.training.compat import cpu_instructions
 
+data = pytest.mark.skipif('data' not in FLAGS or 'SGN_DATA' not in os.environ,
+                          reason='needs SGN_DATA: make test FLAGS=data')
 EPOCHS = 3         # that are compared on other machines
 
 PROGRAM = '''
@@ -67,6 +69,12 @@ def cell(archive, **want):
 def test_digits(method):
     assert_recomputed(cell('digits_constant_rates.jsonl', method=method, noise='sym-0.4', seed=100,
                            lr=.01))
+
+
+@data
+@slow
+def test_photographs():
+    assert_recomputed(cell('cifar_constant_rates.jsonl', method='sgn', noise='sym-0.4', lr=.05))
 
 
 def test_another_learning_rate_is_noticed():
