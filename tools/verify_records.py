@@ -37,7 +37,6 @@ def id_faults(raw, record):
 def curve_faults(raw, record):
     "Has the curve its epochs, the first and the last among them, and as many of each figure?"
     curve = raw['curve']
-    if not isinstance(curve, dict): return                 # of schema 1
     lengths = {key: len(values) for key, values in curve.items()}
     rows = lengths.get('epoch', 0)
     epochs, last = curve.get('epoch', []), record.spec.epochs - 1

@@ -244,7 +244,7 @@ def read_json(
     except orjson.JSONDecodeError as e: raise ValueError(f'{path} is no record: {e}') from e
 
 def parse_record(
-    raw:dict,  # as a file has it, of schema 1 or 2
+    raw:dict,  # as a file has it
     source,    # its file, for messages
 )->Record:
     "A record with a complete spec."
@@ -253,16 +253,12 @@ def parse_record(
     if 'what' in raw:
         raise ValueError(f"{source} is no record of a run: it says what={raw['what']!r}")
     schema = raw['schema']
-    if schema not in (1, SCHEMA):
-        raise ValueError(f'{source} has schema {schema}, this version reads 1 and {SCHEMA}')
+    if schema!=SCHEMA:
+        raise ValueError(f'{source} has schema {schema}, this version reads {SCHEMA}')
     rest = {k: v for k,v in raw.items() if k not in ('schema', 'spec', 'curve')}
-    try: return Record(spec=Spec(**raw['spec']), curve=_curve(raw['curve']), **rest)
+    try: return Record(spec=Spec(**raw['spec']), curve=Curve(raw['curve']), **rest)
     except (KeyError, TypeError) as e:
         raise ValueError(f'{source} is no record of this version: {e}') from e
-
-def _curve(stored):
-    "Of a file: a list per figure; schema 1 had a dict per epoch, of all epochs."
-    return thin(stored) if isinstance(stored, list) else Curve(stored)
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3664d1c
 @contextmanager
