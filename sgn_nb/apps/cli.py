@@ -330,7 +330,7 @@ def sgn_train(
     n_train:int=None,          # How many examples to draw for training and validation; all unless given.
     val_share:float=None,      # The share of them that is kept for validation, with labels as noisy as the rest. The default is .1, and 0 for a folder with validation images of its own.
     epochs:int=None,           # How many passes over the training examples. The default is 100 for digits, 60 for images, 10 with airbench's recipe, 30 on features.
-    batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images, less for few, 250 for many.
+    batch:int=None,            # How many examples a step sees. The default is 64 for digits, 125 for images, less for few or large ones, 250 for many.
     lr:float=None,             # The base learning rate. The default is .05 for digits, .2 for images, .366 for many.
     schedule:str=None,         # The learning rate over time: one of SCHEDULES. The default is constant for digits, linear for images and on features.
     flip:yes_no=None,          # Whether to mirror half of the images, yes or no. The default is no for digits, yes for images; with airbench's recipe each in every other epoch.
