@@ -117,7 +117,14 @@ def as_dict(
     if record.skipped: head['skipped'] = record.skipped
     if record.flops: head['flops'] = rounded(record.flops)
     names = ('labels', 'pixels', 'realised_rate', 'watched', 'curve', 'env')
-    return head | {k: getattr(record, k) for k in names}
+    rest = {k: getattr(record, k) for k in names}
+    return head | rest | {'curve': _columns(record.curve)}
+
+def _columns(curve):
+    "A curve by columns: figure -> its value in each epoch."
+    def column(key): return [row.get(key) for row in curve]
+    keys = dict.fromkeys(k for row in curve for k in row)
+    return {k: column(k) for k in keys}
 
 def save_record(
     record:Record,  # of a finished run
@@ -131,21 +138,17 @@ def save_record(
 
 # %% ../../nbs/api/experiments/01_records.ipynb #0d15e41b
 def to_json(
-    record:dict,  # numbers, text, lists and dicts; `curve` a dict per epoch
+    record:dict,  # numbers, text, lists and dicts; `curve` a list per figure
 )->str:
     "JSON that people can read: a line for each key, in the curve a line for each figure."
-    lines = {k: _dump(v) for k,v in record.items() if k!='curve'}
-    if 'curve' in record: lines['curve'] = _block(_columns(record['curve']), ' ')
-    text = _block({k: lines[k] for k in record}, '')           # in the order of the record
+    lines = {k: _dump(v) for k,v in record.items()}
+    if 'curve' in record:
+        figures = {k: _dump(v) for k,v in record['curve'].items()}
+        lines['curve'] = _block(figures, ' ')
+    text = _block(lines, '')
     return f'{text}\n'
 
 def _dump(value): return json.dumps(value, allow_nan=False)
-
-def _columns(curve):
-    "A curve by columns: figure -> its values, as JSON."
-    def column(key): return [row.get(key) for row in curve]
-    keys = dict.fromkeys(k for row in curve for k in row)
-    return {k: _dump(column(k)) for k in keys}
 
 def _block(lines, pad):
     "A JSON object with a line for each key."
@@ -257,7 +260,7 @@ def parse_record(
         raise ValueError(f'{source} has schema {schema}, this version reads {SCHEMA}')
     rest = {k: v for k,v in raw.items() if k not in ('schema', 'spec', 'curve')}
     try: return Record(spec=Spec(**raw['spec']), curve=Curve(raw['curve']), **rest)
-    except (KeyError, TypeError) as e:
+    except (AttributeError, KeyError, TypeError) as e:
         raise ValueError(f'{source} is no record of this version: {e}') from e
 
 # %% ../../nbs/api/experiments/01_records.ipynb #b3664d1c
