@@ -104,7 +104,8 @@ def test_notebook_is_saved_executed(nb):
 def test_nothing_saved_names_this_machine():
     "Outputs, README and records hold no absolute path, no home and no host name."
     paths = [ROOT/'README.md', *files(pattern='*.json'), *files(pattern='*.jsonl')]
-    saved = {p: p.read_text() for p in paths}
+    # a record's bits, one a test image, are text by chance: base64, which has slashes
+    saved = {p: re.sub('[A-Za-z0-9+/]{100,}', '', p.read_text()) for p in paths}
     for nb in NOTEBOOKS:
         outputs = [o for c in cells(nb) for o in c.get('outputs', [])]
         streams = [o.get('text', '') for o in outputs]
