@@ -84,6 +84,13 @@ def test_spoilt_record(tmp_path, capsys, monkeypatch, name):
     blamed = [line for line in said.splitlines() if 'line 1:' in line or 'line 2:' in line]
     assert not blamed, said
 
+def test_not_a_number(tmp_path):
+    "NaN is no JSON: the file is not read at all, and the line is named."
+    spoilt = deepcopy(SPOILABLE)
+    at(spoilt, 'curve', 'loss', 5, value=float('nan'))
+    path = written(tmp_path/'some.jsonl', [*RIGHT, spoilt, TWIN])
+    with pytest.raises(ValueError, match=f'line {len(RIGHT)+1}: no JSON'): tool.verify([path])
+
 def test_features_are_inputs_of_their_own():
     """Runs on images and on a frozen network's features of them have other inputs and the same
     labels; runs on the same features have the same."""

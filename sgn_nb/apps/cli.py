@@ -737,7 +737,8 @@ def _say_result(clf, out, listing, decisions):
     spec, seconds = clf.spec_, sum(clf.seconds_.values())
     seen = f' on features of {spec.features}' if spec.features else ''
     length = '1 epoch' if spec.epochs==1 else f'{spec.epochs} epochs'
-    print(f"\n{facts['summary']} The network was {spec.net}{seen}, {length}, {seconds:.0f} seconds.")
+    print(f"\n{facts['summary']} The network was {spec.net}{seen}, {length}, "
+          f'{seconds:.0f} seconds.')
     gain = _gain(clf, listing, decisions)
     if gain: print(gain)
 
